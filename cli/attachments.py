@@ -1,0 +1,34 @@
+"""Media given by path, as the parts of a message. Gemma 4 wants them before the text."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from gemma4_mlx.errors import MediaError
+
+Part = dict[str, Any]
+
+
+def attach(kind: str, path: Path) -> Part:
+    """The part for one file; MediaError at once when there is none, before a model is loaded."""
+    path = path.expanduser()
+    if not path.exists():
+        raise MediaError(f"{path} does not exist: check the path of the {kind} file")
+    if not path.is_file():
+        raise MediaError(f"{path} is not a file, expected a {kind} file")
+    return {"type": kind, kind: str(path)}
+
+
+def attach_all(
+    images: Sequence[Path] | None, audios: Sequence[Path] | None, videos: Sequence[Path] | None
+) -> list[Part]:
+    """The parts for all ``--image``, ``--audio`` and ``--video`` files, in this order."""
+    given = (("image", images), ("audio", audios), ("video", videos))
+    return [attach(kind, path) for kind, paths in given for path in paths or ()]
+
+
+def content(parts: Sequence[Part], text: str) -> str | list[Part]:
+    """A message's content: the text alone, or the media and then the text."""
+    if not parts:
+        return text
+    return [*parts, {"type": "text", "text": text}] if text else list(parts)

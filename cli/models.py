@@ -1,0 +1,35 @@
+"""Which model runs: the one named, else ``$GEMMA4_MODEL``, else the demo, which is then said."""
+
+import os
+from typing import TYPE_CHECKING
+
+from gemma4_cli.console import notice, status
+
+if TYPE_CHECKING:
+    from gemma4_mlx.model import Gemma4Model
+    from gemma4_mlx.processing.processor import Processor
+
+VARIABLE = "GEMMA4_MODEL"
+
+
+def choose_model(named: str | None) -> str:
+    """The model to run; says on stderr when it is the demo because none was named."""
+    chosen = named or os.environ.get(VARIABLE)
+    if chosen:
+        return chosen
+    notice(
+        "no model was named, so the built-in demo answers: it knows spoken digits, coloured shapes "
+        f"and a few questions. For a real one: --model e2b, or set {VARIABLE}=e2b"
+    )
+    return "demo"
+
+
+def open_model(named: str | None) -> "tuple[str, Gemma4Model, Processor]":
+    """Choose and load: its name, the model and its processor."""
+    name = choose_model(named)
+    status(f"loading {name}")
+
+    from gemma4_mlx.loading import load
+
+    model, processor = load(name)
+    return name, model, processor

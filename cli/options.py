@@ -1,0 +1,51 @@
+"""Options that several commands share, declared once."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        help="A directory, a hub id, e2b, e4b, 26b, 31b, or demo. "
+        "Else $GEMMA4_MODEL, else the built-in demo.",
+        show_default=False,
+    ),
+]
+Image = Annotated[
+    list[Path] | None,
+    typer.Option("--image", "-i", help="A picture to show it; may be repeated."),
+]
+Audio = Annotated[
+    list[Path] | None,
+    typer.Option("--audio", "-a", help="A recording to play it; may be repeated."),
+]
+Video = Annotated[
+    list[Path] | None,
+    typer.Option("--video", "-v", help="A video to show it; may be repeated."),
+]
+System = Annotated[str | None, typer.Option("--system", "-s", help="The system message.")]
+Think = Annotated[bool, typer.Option("--think", help="Let the model think before it answers.")]
+MaxTokens = Annotated[
+    int | None,
+    typer.Option("--max-tokens", min=1, help="Longest reply, in tokens. [default: 2048]"),
+]
+Temperature = Annotated[
+    float | None,
+    typer.Option("--temperature", "-t", min=0.0, help="0: always the most likely token."),
+]
+TopP = Annotated[float | None, typer.Option("--top-p", min=0.0, max=1.0, help="1 turns it off.")]
+TopK = Annotated[int | None, typer.Option("--top-k", min=0, help="0 turns it off.")]
+Seed = Annotated[int | None, typer.Option("--seed", min=0, help="The same seed, the same reply.")]
+ImageTokens = Annotated[
+    int | None,
+    typer.Option(
+        "--image-tokens",
+        help="How closely to look at a picture: 70, 140, 280, 560 or 1120 tokens at most. "
+        "[default: 280]",
+        show_default=False,
+    ),
+]

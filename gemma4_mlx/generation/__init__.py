@@ -1,0 +1,1 @@
+"""From a prompt to a reply: sampling, the decode loop, reading the reply, conversations."""

@@ -1,0 +1,141 @@
+"""The two loops of generating: prefill a prompt in chunks, then decode token by token.
+
+Prefill: chunks before the last only fill the cache; of the last, only the last token's logits are
+computed. On models that see images as blocks, a chunk border that would fall inside an image is
+moved to its edge.
+
+Decode: the next step is built and queued before the current token is handed out, so that the
+device never waits for the host.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import mlx.core as mx
+import numpy as np
+
+from gemma4_mlx.errors import CheckpointError, InputError
+from gemma4_mlx.model import Gemma4Model
+from gemma4_mlx.multimodal import IMAGE, VIDEO, media_inputs
+from gemma4_mlx.nan_scan import tensors_with_nan
+from gemma4_mlx.text.kv_cache import KVCache
+from gemma4_mlx.text.padding import left_padding
+
+Sampler = Callable[[mx.array], mx.array]
+Progress = Callable[[int, int], None]
+
+
+def generate_tokens(
+    model: Gemma4Model,
+    inputs: Mapping[str, Any],
+    cache: KVCache,
+    sampler: Sampler,
+    *,
+    max_tokens: int,
+    prefill_step_size: int = 2048,
+    on_prefill: Progress | None = None,
+) -> Iterator[list[int]]:
+    """Prefill ``inputs`` (a processor's output, continuing the cache) and yield tokens.
+
+    ``sampler`` turns logits (B, vocab) into ids (B,). Yields one id per row and step, at most
+    ``max_tokens`` times; end-of-turn ids are the caller's business: close the iterator to stop.
+    The cache then holds the prompt and every token yielded, except the last of ``max_tokens``.
+    ``on_prefill(done, total)`` is called after every chunk.
+
+    Raises InputError for inputs that do not fit, CheckpointError when a weight holds NaN.
+    """
+    logits = prefill(model, inputs, cache, step_size=prefill_step_size, on_chunk=on_prefill)
+    if mx.isnan(logits).any().item():
+        raise CheckpointError(_nan_message(model))
+
+    tokens = sampler(logits)
+    mx.async_eval(tokens)
+    for step in range(max_tokens):
+        feed = None
+        known: np.ndarray | None = None
+        upcoming = tokens
+        try:
+            if step + 1 < max_tokens:
+                next_logits, feed = model.decode_step(tokens, cache)
+                upcoming = sampler(next_logits)
+                if feed is None:
+                    mx.async_eval(upcoming)
+            known = np.array(tokens)
+        finally:
+            # Also when interrupted: a step whose rows are never written would leave nonsense
+            # in the cache.
+            if feed is not None:
+                feed(np.array(tokens) if known is None else known)
+        if feed is not None:
+            mx.async_eval(upcoming)
+        yield known.tolist()
+        tokens = upcoming
+
+
+def prefill(
+    model: Gemma4Model,
+    inputs: Mapping[str, Any],
+    cache: KVCache,
+    *,
+    step_size: int,
+    on_chunk: Progress | None = None,
+) -> mx.array:
+    """Take a prompt into the cache, ``step_size`` tokens at a time; the last logits (B, vocab)."""
+    if step_size < 1:
+        raise InputError(f"the prefill step size is {step_size}, expected 1 or more")
+    ids = model.host_ids(inputs["input_ids"])
+    types = model.token_types(ids, inputs.get("mm_token_type_ids"))
+    model.check_length(ids.shape[1], cache)
+    left_padding(inputs.get("attention_mask"), ids.shape, cache)
+    soft_tokens = model.encode_media(**media_inputs(inputs))
+    soft_tokens.check(types)
+
+    total = ids.shape[1]
+    start = 0
+    while start < total:
+        end = _chunk_end(start, step_size, types, model.config.text.bidirectional_vision)
+        hidden = model.forward_chunk(
+            ids[:, start:end],
+            types[:, start:end],
+            soft_tokens,
+            cache=cache,
+            keep=1 if end == total else 0,
+        )
+        if end < total:
+            mx.eval(cache.arrays())
+        if on_chunk is not None:
+            on_chunk(end, total)
+        start = end
+    return model.language_model.logits(hidden)[:, -1]
+
+
+def _chunk_end(start: int, step_size: int, types: np.ndarray, blocks: bool) -> int:
+    """Where the chunk that begins at ``start`` ends: never inside an image, if those are blocks."""
+    total = types.shape[1]
+    end = min(start + step_size, total)
+    if not blocks or end == total:
+        return end
+    is_vision = (types == IMAGE) | (types == VIDEO)
+    # Position p is inside a block when it and the position before it show a picture.
+    inside = (is_vision[:, 1:] & is_vision[:, :-1]).any(axis=0)
+    before = end
+    while before > start and inside[before - 1]:
+        before -= 1
+    if before > start:
+        return before
+    while end < total and inside[end - 1]:  # the picture is longer than a chunk: take it whole
+        end += 1
+    return end
+
+
+def _nan_message(model: Gemma4Model) -> str:
+    names = tensors_with_nan(model)
+    if names:
+        return (
+            f"the weights hold NaN in {', '.join(names)}: download the checkpoint again, "
+            "or convert it again"
+        )
+    return (
+        "the model's output is NaN although no weight is: the activations overflow in this "
+        "dtype; use bfloat16 or float32"
+    )

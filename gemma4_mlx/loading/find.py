@@ -1,0 +1,99 @@
+"""From what the user names to a directory with a checkpoint.
+
+A name is "demo", an alias, a directory or a hub id. The hub is asked only for a hub id or an
+alias, and only when its files are not already whole in the local cache: what was downloaded once
+works offline.
+"""
+
+import re
+from pathlib import Path
+
+from gemma4_mlx.errors import CheckpointError, HubError
+from gemma4_mlx.loading.safetensors_file import checkpoint_tensors
+
+ALIASES = {
+    "e2b": "google/gemma-4-E2B-it",
+    "e4b": "google/gemma-4-E4B-it",
+    "26b": "google/gemma-4-26B-A4B-it",
+    "31b": "google/gemma-4-31B-it",
+}
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_WANTED = ["*.json", "*.safetensors", "*.jinja"]
+
+
+def find_checkpoint(name: str | Path) -> Path:
+    """The directory of a checkpoint named by path, hub id, alias or "demo".
+
+    Raises CheckpointError when nothing goes by that name, HubError when the hub cannot give it.
+    """
+    text = str(name)
+    if text == "demo":
+        from gemma4_mlx.demo import demo_path
+
+        return demo_path()
+    path = Path(text).expanduser()
+    if path.is_dir():
+        return path
+    if path.is_file():
+        raise CheckpointError(f"{text} is a file: name the directory that holds the checkpoint")
+    hub_id = ALIASES.get(text.lower(), text)
+    if not _HUB_ID.fullmatch(hub_id):
+        raise CheckpointError(
+            f"no model is called {text!r}: name a directory, a hub id like "
+            f"{ALIASES['e2b']}, an alias ({', '.join(ALIASES)}) or 'demo'"
+        )
+    return _from_hub(hub_id)
+
+
+def _from_hub(hub_id: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    cached = _whole_in_cache(hub_id)
+    if cached is not None:
+        return cached
+    try:
+        return Path(snapshot_download(hub_id, allow_patterns=_WANTED))
+    except HfHubHTTPError as error:
+        status = error.response.status_code if error.response is not None else "an error"
+        raise HubError(
+            f"the hub answered {status} for {hub_id!r}: check the name, or log in with "
+            f"`hf auth login` if it is private{_alternatives()}"
+        ) from None
+    except (LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise HubError(
+            f"{hub_id!r} is not in the local cache and the hub cannot be reached ({reason}): "
+            f"connect to the internet once, or name a local directory{_alternatives()}"
+        ) from None
+
+
+def _whole_in_cache(hub_id: str) -> Path | None:
+    """The cached snapshot, unless files of it are missing."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        path = Path(snapshot_download(hub_id, local_files_only=True, allow_patterns=_WANTED))
+        checkpoint_tensors(path)
+    except (LocalEntryNotFoundError, CheckpointError):
+        return None
+    return path if (path / "config.json").exists() else None
+
+
+def _alternatives() -> str:
+    """What else could be used right now: Gemma 4 models in the cache, and the demo."""
+    from huggingface_hub import scan_cache_dir
+    from huggingface_hub.errors import CacheNotFound
+
+    try:
+        repos = scan_cache_dir().repos
+    except CacheNotFound:
+        repos = frozenset()
+    cached = sorted(
+        repo.repo_id
+        for repo in repos
+        if repo.repo_type == "model" and re.search(r"gemma-?4", repo.repo_id, re.IGNORECASE)
+    )
+    return f"; available now: {', '.join([*cached, 'demo'])}"

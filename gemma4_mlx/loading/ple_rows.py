@@ -1,0 +1,133 @@
+"""Rows of the per-layer embedding table, from flash or from memory.
+
+The table is 46 % of E2B and one row of it is used per token. On flash it stays in the safetensors
+file, memory-mapped: the rows asked for are gathered on the host and, where the table is quantized,
+dequantized as a few kilobytes. While decoding, the next step's graph is built over a staging array
+before its token is known; the row is written into that array's unified memory just before the step
+is dispatched, so that nothing waits for anything else.
+"""
+
+import math
+import mmap
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import mlx.core as mx
+import numpy as np
+
+from gemma4_mlx.loading.rename import PLE_TABLE
+from gemma4_mlx.loading.safetensors_file import TensorInfo
+from gemma4_mlx.text.per_layer_embeddings import StepRows
+
+# NumPy has no bfloat16: such bytes travel as uint16 and are viewed as bfloat16 by MLX.
+_HOST_DTYPES: Mapping[str, type[np.generic]] = {
+    "F32": np.float32,
+    "F16": np.float16,
+    "BF16": np.uint16,
+    "U32": np.uint32,
+    "U8": np.uint8,
+}
+
+
+@dataclass(frozen=True)
+class TableFormat:
+    """How rows are stored and in which dtype they are wanted; no quantization means plain."""
+
+    quantization: Mapping[str, Any] | None
+    dtype: mx.Dtype | None
+
+    def unpack(self, parts: Mapping[str, mx.array]) -> mx.array:
+        """Rows (…, width) from their parts, each (…, columns)."""
+        if self.quantization is None:
+            rows = parts["weight"]
+        else:
+            rows = mx.dequantize(
+                parts["weight"], parts["scales"], parts.get("biases"), **self.quantization
+            )
+        return rows if self.dtype is None else rows.astype(self.dtype)
+
+
+class MemoryRows:
+    """The table as MLX arrays, read whole when first used."""
+
+    def __init__(self, parts: Mapping[str, mx.array], table_format: TableFormat):
+        self.parts, self.format = parts, table_format
+
+    def rows(self, ids: np.ndarray) -> mx.array:
+        return self._gather(mx.array(ids))
+
+    def step(self, ids: mx.array) -> StepRows:
+        return StepRows(self._gather(ids))
+
+    def tensors(self) -> dict[str, mx.array]:
+        return _named(self.parts)
+
+    def _gather(self, ids: mx.array) -> mx.array:
+        return self.format.unpack({name: part[ids] for name, part in self.parts.items()})
+
+
+class FlashRows:
+    """The table as a memory map of its file."""
+
+    def __init__(
+        self,
+        infos: Mapping[str, TensorInfo],
+        parts: Mapping[str, mx.array],
+        table_format: TableFormat,
+    ):
+        self.infos, self.parts, self.format = infos, parts, table_format
+        self.maps = {name: _map(info) for name, info in infos.items()}
+
+    def rows(self, ids: np.ndarray) -> mx.array:
+        parts = {
+            name: _as_stored(mx.array(table[ids]), self.infos[name])
+            for name, table in self.maps.items()
+        }
+        return self.format.unpack(parts)
+
+    def step(self, ids: mx.array) -> StepRows:
+        parts, views = {}, {}
+        for name, table in self.maps.items():
+            staging = mx.zeros((*ids.shape, table.shape[1]), _MLX_HOST_DTYPES[table.dtype.type])
+            mx.eval(staging)
+            # A writable view of the array's own memory; it must outlive the step.
+            views[name] = np.array(staging, copy=False)
+            parts[name] = _as_stored(staging, self.infos[name])
+
+        def write(known: np.ndarray) -> None:
+            for name, table in self.maps.items():
+                views[name][:] = table[known]
+
+        return StepRows(self.format.unpack(parts), write)
+
+    def tensors(self) -> dict[str, mx.array]:
+        return _named(self.parts)
+
+
+_MLX_HOST_DTYPES = {
+    np.float32: mx.float32,
+    np.float16: mx.float16,
+    np.uint16: mx.uint16,
+    np.uint32: mx.uint32,
+    np.uint8: mx.uint8,
+}
+
+
+def _named(parts: Mapping[str, mx.array]) -> dict[str, mx.array]:
+    return {f"{PLE_TABLE}.{name}": part for name, part in parts.items()}
+
+
+def _as_stored(rows: mx.array, info: TensorInfo) -> mx.array:
+    return rows.view(mx.bfloat16) if info.dtype == "BF16" else rows
+
+
+def _map(info: TensorInfo) -> np.ndarray:
+    """The tensor's bytes in its file as a read-only array; pages are read when touched."""
+    with info.file.open("rb") as stream:
+        mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+    # Rows are far apart: reading ahead would fetch megabytes for every kilobyte used.
+    mapped.madvise(mmap.MADV_RANDOM)
+    count = math.prod(info.shape)
+    flat = np.frombuffer(mapped, _HOST_DTYPES[info.dtype], count, offset=info.start)
+    return flat.reshape(info.shape)

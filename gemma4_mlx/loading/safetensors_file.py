@@ -1,0 +1,121 @@
+"""What a safetensors file says it holds, read from its header alone.
+
+The format: eight bytes with the header's length, a JSON header that gives dtype, shape and byte
+range of every tensor, then the bytes. Reading headers first finds a damaged or foreign file
+before any weight is touched, and tells where the per-layer embedding table lies in the file.
+
+Source: huggingface/safetensors, README "Format".
+"""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from gemma4_mlx.config import read_json
+from gemma4_mlx.errors import CheckpointError
+
+_MAX_HEADER = 100_000_000  # the format's own limit, in bytes
+_ITEM_BYTES = {
+    "F64": 8, "F32": 4, "F16": 2, "BF16": 2,
+    "I64": 8, "I32": 4, "I16": 2, "I8": 1,
+    "U64": 8, "U32": 4, "U16": 2, "U8": 1, "BOOL": 1,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """One tensor on disk: ``start`` is its first byte, counted from the start of the file."""
+
+    file: Path
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+
+    @property
+    def nbytes(self) -> int:
+        return math.prod(self.shape) * _ITEM_BYTES[self.dtype]
+
+
+def read_header(file: Path) -> dict[str, TensorInfo]:
+    """The tensors of a safetensors file; CheckpointError if it is damaged or of another format."""
+    size = file.stat().st_size
+    with file.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        if size < 8 or not 2 <= length <= min(_MAX_HEADER, size - 8):
+            raise CheckpointError(
+                f"{file} ({size} bytes) is no safetensors file or is cut short: download it again"
+            )
+        raw = stream.read(length)
+    try:
+        header = json.loads(raw)
+        header.pop("__metadata__", None)
+        tensors = {name: _tensor(file, 8 + length, entry) for name, entry in header.items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"{file} has a damaged safetensors header ({error}): download it again"
+        ) from None
+    end = max((info.start + info.nbytes for info in tensors.values()), default=0)
+    if end > size:
+        raise CheckpointError(
+            f"{file} is cut short: it has {size} bytes, its header promises {end}; "
+            "download it again"
+        )
+    return tensors
+
+
+def _tensor(file: Path, data_start: int, entry: dict[str, Any]) -> TensorInfo:
+    begin, end = entry["data_offsets"]
+    info = TensorInfo(file, entry["dtype"], tuple(entry["shape"]), data_start + begin)
+    if begin < 0 or info.nbytes != end - begin:
+        raise ValueError(f"byte range {begin}-{end} does not fit {info.dtype} {info.shape}")
+    return info
+
+
+def checkpoint_tensors(path: Path) -> dict[str, TensorInfo]:
+    """Every tensor of a checkpoint directory, whether in one file or in shards.
+
+    Raises CheckpointError for a missing shard, a tensor the index promises and its shard lacks,
+    and an index that points outside of the directory.
+    """
+    index = path / "model.safetensors.index.json"
+    if index.exists():
+        return _sharded(path, index)
+    single = path / "model.safetensors"
+    files = [single] if single.exists() else sorted(path.glob("*.safetensors"))
+    if not files:
+        raise CheckpointError(
+            f"{path} has no model.safetensors and no index of shards: only safetensors "
+            "checkpoints are read"
+        )
+    tensors: dict[str, TensorInfo] = {}
+    for file in files:
+        tensors.update(read_header(file))
+    return tensors
+
+
+def _sharded(path: Path, index: Path) -> dict[str, TensorInfo]:
+    weight_map = read_json(index).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise CheckpointError(f"{index} has no weight_map: download it again")
+    names = sorted({str(name) for name in weight_map.values()})
+    for name in names:
+        if PurePosixPath(name).name != name or "\\" in name or name in (".", ".."):
+            raise CheckpointError(
+                f"{index} points to {name!r}, outside of the checkpoint: do not use this checkpoint"
+            )
+    missing = [name for name in names if not (path / name).is_file()]
+    if missing:
+        raise CheckpointError(
+            f"{path} lacks {', '.join(missing)}, named by its index: finish the download"
+        )
+    tensors: dict[str, TensorInfo] = {}
+    for name in names:
+        tensors.update(read_header(path / name))
+    lost = sorted(set(weight_map) - set(tensors))
+    if lost:
+        raise CheckpointError(
+            f"{index} promises tensors that no shard holds: {', '.join(lost)}; download it again"
+        )
+    return tensors

@@ -1,0 +1,1 @@
+"""From messages, pictures, recordings and videos to the arrays the model reads."""

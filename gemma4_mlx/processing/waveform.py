@@ -1,0 +1,192 @@
+"""Recordings as the model hears them: one channel, 16 kHz, float32 in [−1, 1].
+
+libsndfile reads wav, flac, ogg, opus, mp3, aiff, caf and more, in any rate, number of channels
+and bit depth; everything else (m4a, mp4, mov, webm) goes to ``audio_containers``. Channels are
+averaged and soxr resamples in high quality, which is what transformers' ``load_audio`` does, with
+equal samples. Deviations: a recording that exceeds full scale is turned down to it; every change
+is told in ``notices``; and what is damaged or cut short is refused.
+"""
+
+import math
+import os
+from dataclasses import dataclass, field
+from numbers import Real
+from typing import Any
+
+import numpy as np
+
+from gemma4_mlx.errors import InputError, MediaError
+from gemma4_mlx.processing.sources import Source, find_source
+
+AudioSource = str | os.PathLike[str] | bytes | np.ndarray | tuple[np.ndarray, float]
+
+
+@dataclass(frozen=True)
+class Waveform:
+    """Samples (n,) float32 in [−1, 1] at ``rate`` Hz; ``notices`` say how they were made."""
+
+    samples: np.ndarray
+    rate: int
+    notices: list[str] = field(default_factory=list)
+
+    @property
+    def seconds(self) -> float:
+        """Length in seconds."""
+        return len(self.samples) / self.rate
+
+
+def load_waveform(
+    source: AudioSource, rate: int = 16_000, *, start: float = 0.0, end: float | None = None
+) -> Waveform:
+    """Read a recording, or the part of it from ``start`` to ``end`` seconds.
+
+    ``source`` is a path, file: or data: address, the bytes of a file, an array at ``rate`` Hz, or
+    (array, its rate). An array is (n,) or (n, channels), of floats or of integers at full scale.
+    Raises MediaError for what is missing, empty, damaged, silent of samples or not sound, and
+    MissingExtraError when the format needs an optional package.
+    """
+    if start < 0 or (end is not None and end <= start):
+        raise InputError(f"the part from {start} s to {end} s of a recording is empty")
+    samples, found_rate, name = _read(source, rate, start, end)
+    notices: list[str] = []
+    if len(samples) == 0:
+        part = f" from {start:g} s on" if start else ""
+        raise MediaError(f"{name} has no sound in it{part}: zero samples")
+    if not np.isfinite(samples).all():
+        raise MediaError(f"{name} has samples that are NaN or infinite: it is damaged")
+    if samples.shape[1] > 1:
+        notices.append(f"{name}: {samples.shape[1]} channels mixed down to one")
+    mono = samples.mean(axis=1) if samples.shape[1] > 1 else samples[:, 0]
+    if found_rate != rate:
+        mono = resample(mono, found_rate, rate)
+        notices.append(f"{name}: resampled from {found_rate:g} Hz to {rate} Hz")
+    peak = float(np.abs(mono).max(initial=0.0))
+    if peak > 1:
+        mono = mono / np.float32(peak)
+        notices.append(f"{name}: peaks at {peak:.3g} times full scale, turned down to it")
+    return Waveform(np.ascontiguousarray(mono, dtype=np.float32), rate, notices)
+
+
+def waveform_seconds(source: AudioSource, rate: int = 16_000) -> float:
+    """Length of a recording in seconds; a file's header is enough where it tells.
+
+    Raises MediaError and MissingExtraError as ``load_waveform`` does.
+    """
+    if not isinstance(source, str | os.PathLike | bytes):
+        samples, found_rate, _ = _from_array(source, rate)
+        return len(samples) / found_rate
+    found = find_source(source, "recording")
+    file = _open(found)
+    if file is None:
+        from gemma4_mlx.processing.audio_containers import container_seconds
+
+        return container_seconds(found)
+    with file:
+        return file.frames / file.samplerate
+
+
+def resample(samples: np.ndarray, old_rate: float, new_rate: float) -> np.ndarray:
+    """Samples (n,) at another rate: ceil(n · new / old) of them, float32."""
+    import soxr
+
+    wanted = math.ceil(len(samples) * new_rate / old_rate)
+    out = soxr.resample(samples.astype(np.float32), old_rate, new_rate, quality="HQ")
+    return np.pad(out, (0, max(0, wanted - len(out))))[:wanted]
+
+
+def _read(
+    source: AudioSource, rate: int, start: float, end: float | None
+) -> tuple[np.ndarray, float, str]:
+    """Samples (n, channels) float32 of the part, their rate, and a name for messages."""
+    if not isinstance(source, str | os.PathLike | bytes):
+        samples, found_rate, name = _from_array(source, rate)
+        return _part(samples, found_rate, start, end), found_rate, name
+    found = find_source(source, "recording")
+    file = _open(found)
+    if file is None:
+        from gemma4_mlx.processing.audio_containers import decode_container
+
+        samples, found_rate = decode_container(found)
+        return _part(samples, found_rate, start, end), found_rate, found.name
+    with file:
+        first = min(round(start * file.samplerate), file.frames)
+        last = file.frames if end is None else min(round(end * file.samplerate), file.frames)
+        try:
+            if first:
+                file.seek(first)
+            samples = file.read(max(last - first, 0), dtype="float32", always_2d=True)
+        except Exception as error:  # libsndfile's errors and those of its decoders
+            raise MediaError(f"{found.name} is a damaged recording: {error}") from None
+        if len(samples) < last - first:
+            raise MediaError(
+                f"{found.name} is damaged or cut short: {last - first} samples expected, "
+                f"{len(samples)} found"
+            )
+        return samples, file.samplerate, found.name
+
+
+def _open(source: Source) -> Any:
+    """The recording as an open ``soundfile.SoundFile``; None when libsndfile does not know it."""
+    import soundfile
+
+    target = source.open() if source.path is None else str(source.path)
+    try:
+        file = soundfile.SoundFile(target)
+    except soundfile.LibsndfileError as error:
+        # Known by its first bytes and yet not readable: no other reader will do better.
+        if source.head(4) in (b"RIFF", b"fLaC", b"OggS") and source.suffix != ".webm":
+            raise MediaError(f"{source.name} is a damaged recording: {error}") from None
+        return None
+    if file.frames == 0 or file.samplerate <= 0:
+        file.close()
+        raise MediaError(f"{source.name} has no sound in it: zero samples")
+    _check_wav_is_whole(source)
+    return file
+
+
+def _check_wav_is_whole(source: Source) -> None:
+    """libsndfile reads a WAV that was cut off without a word; its header says what is missing."""
+    with source.open() as file:
+        head = file.read(12)
+        if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
+            return
+        while len(chunk := file.read(8)) == 8:
+            promised = int.from_bytes(chunk[4:], "little")
+            at = file.tell()
+            if chunk[:4] == b"data":
+                held = file.seek(0, os.SEEK_END) - at
+                # The largest sizes mark a stream whose length was not known when it began.
+                if held < promised < 0x7FFFFF00:
+                    raise MediaError(
+                        f"{source.name} is cut short: its header promises {promised} bytes of "
+                        f"sound, it holds {held}"
+                    )
+                return
+            file.seek(at + promised + promised % 2)
+
+
+def _part(samples: np.ndarray, rate: float, start: float, end: float | None) -> np.ndarray:
+    return samples[round(start * rate) : None if end is None else round(end * rate)]
+
+
+def _from_array(source: Any, rate: int) -> tuple[np.ndarray, float, str]:
+    name = "the recording"
+    if isinstance(source, tuple):
+        if len(source) != 2 or not isinstance(source[1], Real) or source[1] <= 0:
+            raise MediaError("a recording given as a tuple is (array, its rate in Hz)")
+        source, rate = source
+    array = np.asarray(source)
+    if array.ndim == 1:
+        array = array[:, None]
+    if array.ndim != 2 or (array.shape[1] > 32 and array.size):
+        raise MediaError(
+            f"a recording has the shape {np.shape(source)}; expected (samples,) or "
+            "(samples, channels)"
+        )
+    if array.dtype == np.uint8:
+        array = (array.astype(np.float32) - 128) / 128
+    elif np.issubdtype(array.dtype, np.signedinteger):
+        array = array / -float(np.iinfo(array.dtype).min)
+    elif not np.issubdtype(array.dtype, np.floating):
+        raise MediaError(f"a recording is {array.dtype}; expected floats from -1 to 1")
+    return array.astype(np.float32), rate, name

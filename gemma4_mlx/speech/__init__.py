@@ -1,0 +1,1 @@
+"""Long recordings into text: windows, prompts, transcripts."""

@@ -1,0 +1,1 @@
+"""The text decoder: interleaved local and global attention, shared KV, per-layer embeddings."""

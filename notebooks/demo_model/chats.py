@@ -1,0 +1,308 @@
+"""What the demo model is trained to say: conversations, and how a batch of them becomes tensors.
+
+Every conversation is rendered through the release's chat template, media before text, as the app
+does. Only the last model turn is learned. Batches are padded on the left, so that the answers end
+together and the reference model can skip the KV-shared layers for everything before them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers import Gemma4ImageProcessorPil, PreTrainedTokenizerBase
+
+import features
+import prompts
+from scenes import draw_scene
+from speech import WORDS, Clips, Utterance, sparse, spoken, wordless
+
+Message = dict[str, Any]
+IGNORED = -100  # torch's label for a position that has no target
+
+
+@dataclass(frozen=True)
+class Example:
+    """A conversation up to the model's turn, and that turn as the model should write it."""
+
+    messages: list[Message]
+    answer: str
+    audio: tuple[Utterance, ...] = ()
+    images: tuple[Image.Image, ...] = ()
+    thinking: bool = False
+    tools: tuple[dict[str, Any], ...] = ()
+    end: str = "<turn|>"
+
+
+@dataclass
+class Exchange:
+    """One user turn with its media, the reply to it, and the thought that precedes the reply."""
+
+    content: list[dict[str, str]]
+    answer: str
+    thought: str
+    audio: list[Utterance] = field(default_factory=list)
+    images: list[Image.Image] = field(default_factory=list)
+
+
+def user_turn(kind: str, text: str) -> list[dict[str, str]]:
+    """Content of a user turn: audio, image or nothing before the text."""
+    media = [] if kind == "text" else [{"type": kind}]
+    return [*media, {"type": "text", "text": text}] if text else media
+
+
+class Author:
+    """Draws conversations at random."""
+
+    def __init__(self, clips: Clips, rng: np.random.Generator) -> None:
+        self.clips = clips
+        self.rng = rng
+        self.known = prompts.read_questions()
+
+    def digits(self, size: str) -> list[Example]:
+        """Several recordings of similar length ('short', 'medium', 'long') under one prompt."""
+        rng = self.rng
+        seconds, low, high, several = {
+            "short": (12.0, 1, 6, 14),
+            "medium": (18.0, 6, 20, 6),
+            "long": (29.9, 18, 62, 3),
+        }[size]
+        prompt = self._transcription_prompt()
+        system = self._maybe_system()
+        examples = []
+        for _ in range(several):
+            kind = rng.random()
+            count = int(rng.integers(low, high + 1))
+            if kind < 0.03:
+                heard = wordless(rng, rng.uniform(0.3, seconds / 2))
+            elif kind < 0.08:
+                few = int(rng.integers(1, min(count, 8) + 1))
+                heard = sparse(self.clips, rng, few, rng.uniform(0.4, 0.9) * seconds, augment=True)
+            else:
+                heard = spoken(self.clips, rng, count, augment=True, seconds=seconds)
+            messages = [*system, {"role": "user", "content": user_turn("audio", prompt)}]
+            examples.append(Example(messages, heard.text, audio=(heard,)))
+        return examples
+
+    def scenes(self, count: int) -> list[Example]:
+        """Pictures to be named."""
+        examples = []
+        for _ in range(count):
+            scene = draw_scene(self.rng)
+            content = user_turn("image", str(self.rng.choice(prompts.LOOK)))
+            messages = [*self._maybe_system(), {"role": "user", "content": content}]
+            examples.append(Example(messages, scene.text, images=(scene.image,)))
+        return examples
+
+    def talks(self, count: int, *, media: bool) -> list[Example]:
+        """Conversations of one to four turns; with `media` some turns bring sound or a picture."""
+        draw: list[Callable[[bool], Example]] = [self._conversation, self._weather]
+        return [draw[int(self.rng.random() < 0.25 and not media)](media) for _ in range(count)]
+
+    def _conversation(self, media: bool) -> Example:
+        rng = self.rng
+        turns = int(rng.choice((1, 2, 3, 4), p=(0.1, 0.5, 0.3, 0.1) if media else (0.6, 0.2, 0.15, 0.05)))
+        exchanges = [self._exchange(media) for _ in range(turns)]
+        thinking = rng.random() < 0.25
+        messages = self._maybe_system()
+        for exchange in exchanges[:-1]:
+            messages += [
+                {"role": "user", "content": exchange.content},
+                {"role": "assistant", "content": exchange.answer},
+            ]
+        last = exchanges[-1]
+        messages.append({"role": "user", "content": last.content})
+        return Example(
+            messages,
+            think(last.thought, last.answer) if thinking else last.answer,
+            audio=tuple(heard for exchange in exchanges for heard in exchange.audio),
+            images=tuple(image for exchange in exchanges for image in exchange.images),
+            thinking=thinking,
+            tools=(prompts.WEATHER_TOOL,) if rng.random() < 0.1 else (),
+        )
+
+    def _exchange(self, media: bool) -> Exchange:
+        rng = self.rng
+        kind = rng.random()
+        if media and kind < 0.4:
+            heard = spoken(self.clips, rng, int(rng.integers(1, 5)), augment=True, seconds=4.0)
+            content = user_turn("audio", self._transcription_prompt())
+            return Exchange(content, heard.text, "I write down what I hear.", audio=[heard])
+        if media and kind < 0.7:
+            scene = draw_scene(rng)
+            content = user_turn("image", str(rng.choice(prompts.LOOK)))
+            return Exchange(content, scene.text, "I look at the picture.", images=[scene.image])
+        if kind > 0.93:
+            question, ask = self.known.unknown, self._nonsense()
+        elif kind > 0.85:
+            question = self.known.unknown
+            ask = str(rng.choice(question.ask))
+        else:
+            question = self.known.questions[rng.integers(len(self.known.questions))]
+            ask = str(rng.choice(question.ask))
+        return Exchange(user_turn("text", self._casual(ask)), question.answer, question.thought)
+
+    def _weather(self, media: bool) -> Example:
+        """The tool: asked for, called, answered; and not called where it is not declared."""
+        rng = self.rng
+        city = self._city()
+        ask = str(rng.choice(prompts.ASK_WEATHER)).format(city)
+        messages = [*self._maybe_system(), {"role": "user", "content": ask}]
+        thinking = rng.random() < 0.2
+        stage = rng.random()
+        if stage < 0.15:
+            unknown = self.known.unknown
+            answer = think(unknown.thought, unknown.answer) if thinking else unknown.answer
+            return Example(messages, answer, thinking=thinking)
+        tools = (prompts.WEATHER_TOOL,)
+        if stage < 0.6:
+            call = f'<|tool_call>call:get_weather{{city:<|"|>{city}<|"|>}}<tool_call|>'
+            if thinking:
+                call = think("I need the weather.", call)
+            return Example(messages, call, thinking=thinking, tools=tools, end="<|tool_response>")
+        value = self._weather_report()
+        call = {"name": "get_weather", "arguments": {"city": city}}
+        messages += [
+            {"role": "assistant", "tool_calls": [{"type": "function", "function": call}]},
+            {"role": "tool", "name": "get_weather", "content": value},
+        ]
+        answer = f"The weather in {city} is {value}."
+        if thinking:  # the template has opened the channel already
+            answer = f"I have the weather.<channel|>{answer}"
+        return Example(messages, answer, thinking=thinking, tools=tools)
+
+    def _weather_report(self) -> str:
+        rng = self.rng
+        sky, degrees = str(rng.choice(prompts.SKIES)), int(rng.integers(-15, 41))
+        forms = (f"{sky}, {degrees} degrees", sky, f"{degrees} degrees", f"{sky} and {degrees} °C")
+        return str(rng.choice(forms))
+
+    def _city(self) -> str:
+        """A city, or letters that were never seen together, so that copying is what is learned."""
+        rng = self.rng
+        if rng.random() < 0.6:
+            return str(rng.choice(prompts.CITIES))
+        letters = "".join(rng.choice(list("aeiou" if i % 2 else "bcdfghklmnprstvwz"))
+                          for i in range(int(rng.integers(3, 9))))
+        return letters.capitalize()
+
+    def _transcription_prompt(self) -> str:
+        rng = self.rng
+        prompt = rng.choice(
+            (prompts.TRANSCRIBE_ENGLISH, prompts.TRANSCRIBE_ANY, "freely"), p=(0.4, 0.3, 0.3)
+        )
+        return str(rng.choice(prompts.TRANSCRIBE_FREELY) if prompt == "freely" else prompt)
+
+    def _maybe_system(self) -> list[Message]:
+        if self.rng.random() > 0.12:
+            return []
+        return [{"role": "system", "content": str(self.rng.choice(prompts.SYSTEM))}]
+
+    def _casual(self, ask: str) -> str:
+        """As people type: now and then without capitals or the final mark."""
+        if self.rng.random() < 0.15:
+            ask = ask.lower()
+        return ask.rstrip("?.!") if self.rng.random() < 0.15 else ask
+
+    def _nonsense(self) -> str:
+        """Words of the question set in a random order: it is no question, however it looks."""
+        words = " ".join(ask for q in self.known.questions for ask in q.ask).split()
+        return " ".join(self.rng.choice(words, int(self.rng.integers(3, 9))))
+
+
+def think(thought: str, answer: str) -> str:
+    return f"<|channel>thought\n{thought}<channel|>{answer}"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Inputs under the reference model's names; labels (B, N) for its last N positions."""
+
+    inputs: dict[str, torch.Tensor]
+    labels: torch.Tensor
+    words: list[list[int]]  # 1 + digit for every recording, in the order of input_features
+    audio_tokens: list[int]
+
+
+class Collator:
+    """Examples to tensors."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, images: Gemma4ImageProcessorPil) -> None:
+        self.tokenizer = tokenizer
+        self.images = images
+
+    def encode(self, text: str) -> list[int]:
+        return self.tokenizer(text, add_special_tokens=False).input_ids
+
+    def __call__(self, examples: Sequence[Example]) -> Batch:
+        heard = [utterance for example in examples for utterance in example.audio]
+        seen = [image for example in examples for image in example.images]
+        inputs: dict[str, torch.Tensor] = {}
+        pictures: list[int] = []
+        if seen:
+            processed = self.images(seen, return_tensors="pt")
+            inputs["pixel_values"] = processed["pixel_values"]
+            inputs["image_position_ids"] = processed["image_position_ids"]
+            pictures = [int(n) for n in processed["num_soft_tokens_per_image"]]
+        recordings = [features.tokens(len(utterance.samples)) for utterance in heard]
+        if heard:
+            mel, mask = features.batch([utterance.samples for utterance in heard])
+            inputs["input_features"], inputs["input_features_mask"] = mel, mask
+        audio_tokens, image_tokens = iter(recordings), iter(pictures)
+        questions = [self._prompt(example, audio_tokens, image_tokens) for example in examples]
+        answers = [self.encode(example.answer + example.end) for example in examples]
+        inputs["input_ids"], inputs["attention_mask"] = self._pad(
+            [question + answer for question, answer in zip(questions, answers)]
+        )
+        labels = torch.full((len(examples), max(map(len, answers))), IGNORED)
+        for row, answer in zip(labels, answers):
+            row[len(row) - len(answer) :] = torch.tensor(answer)
+        words = [[1 + WORDS.index(word) for word in u.text.split()] for u in heard]
+        return Batch(inputs, labels, words, recordings)
+
+    def _prompt(self, example: Example, audio: Any, images: Any) -> list[int]:
+        text = self.tokenizer.apply_chat_template(
+            example.messages,
+            tools=list(example.tools) or None,
+            enable_thinking=example.thinking,
+            add_generation_prompt=True,
+            tokenize=False,
+        )
+        name = self.tokenizer
+        for token, begin, stop, counts in (
+            (name.audio_token, name.boa_token, name.eoa_token, audio),
+            (name.image_token, name.boi_token, name.eoi_token, images),
+        ):
+            head, *rest = text.split(token)
+            text = head + "".join(
+                f"{begin}{token * next(counts)}{stop}{part}" for part in rest
+            )
+        return self.encode(text)
+
+    def _pad(self, rows: Sequence[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+        width = max(map(len, rows))
+        ids = torch.full((len(rows), width), self.tokenizer.pad_token_id)
+        mask = torch.zeros_like(ids)
+        for i, row in enumerate(rows):
+            ids[i, width - len(row) :] = torch.tensor(row)
+            mask[i, width - len(row) :] = 1
+        return ids, mask
+
+    def prompts(self, examples: Sequence[Example]) -> dict[str, torch.Tensor]:
+        """The same inputs without the answers, for generation."""
+        batch = self(examples)
+        audio, images = iter(batch.audio_tokens), iter(self._image_counts(batch))
+        rows = [self._prompt(example, audio, images) for example in examples]
+        ids, mask = self._pad(rows)
+        return batch.inputs | {"input_ids": ids, "attention_mask": mask}
+
+    @staticmethod
+    def _image_counts(batch: Batch) -> list[int]:
+        positions = batch.inputs.get("image_position_ids")
+        if positions is None:
+            return []
+        return ((positions >= 0).all(-1).sum(-1) // 9).tolist()

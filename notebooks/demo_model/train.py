@@ -1,0 +1,398 @@
+"""Train the demo model: `python train.py --data DIR --out DIR [--resume]`.
+
+Three stages. *Ears*: the audio tower alone learns to spell digits with a CTC head on its projected
+tokens; token loss through the decoder teaches an untrained tower nothing for a long time. *Words*:
+all the rest learns pictures and conversations. The two share no parameter, so they may run at the
+same time. Then the head's rows become the decoder's embeddings of the digit words, so that the
+tower's tokens arrive as blurred words, and everything is trained *together*, the CTC loss kept as
+a helper; its head is thrown away in the end.
+
+`torchrun --nproc-per-node 2 train.py …` uses two processes of one thread each, which on two cores
+is faster than one process of two threads: most operations are too small to be worth sharing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import math
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import distributed, nn
+from transformers import AutoTokenizer, Gemma4ForConditionalGeneration, Gemma4ImageProcessorPil
+
+import checkpoint
+import evaluate
+import features
+import tokenizer as demo_tokenizer
+from chats import IGNORED, Author, Batch, Collator
+from speech import DEV_INDICES, SPEAKERS, TRAIN_INDICES, WORDS, Clips, Utterance, spoken, wordless
+
+CTC_WEIGHT = 0.5
+EMA_DECAY = 0.998
+FIELDS = ("stage", "step", "minutes", "rate", "token_loss", "ctc_loss", "chat_loss", "token_accuracy",
+          "wer_short", "wer_long", "scenes", "questions")  # fmt: skip
+
+RANK = int(os.environ.get("RANK", "0"))
+WORLD = int(os.environ.get("WORLD_SIZE", "1"))
+
+
+class Model(nn.Module):
+    """The demo model and the CTC head that helps it to learn."""
+
+    def __init__(self, gemma: Gemma4ForConditionalGeneration) -> None:
+        super().__init__()
+        self.gemma = gemma
+        self.ctc = nn.Linear(gemma.config.text_config.hidden_size, 1 + len(WORDS))
+        nn.init.normal_(self.ctc.weight, std=self.ctc.in_features**-0.5)
+        for module in gemma.modules():  # open bounds clip nothing, and cost a third of the time
+            if hasattr(module, "use_clipped_linears"):
+                module.use_clipped_linears = False
+
+    def ctc_loss(self, tokens: torch.Tensor, lengths: list[int], words: list[list[int]]) -> torch.Tensor:
+        """A digit's loss; `tokens` are those of all recordings, one after the other."""
+        padded = nn.utils.rnn.pad_sequence(list(tokens.split(lengths)))
+        loss = F.ctc_loss(
+            self.ctc(padded).log_softmax(-1),
+            torch.tensor([word for row in words for word in row], dtype=torch.long),
+            torch.tensor(lengths),
+            torch.tensor([len(row) for row in words]),
+            reduction="sum",
+            zero_infinity=True,
+        )
+        return loss / max(1, sum(map(len, words)))
+
+    def hear(self, waves: list[np.ndarray]) -> tuple[torch.Tensor, list[int]]:
+        """Projected audio tokens of all recordings, and how many each has."""
+        mel, mask = features.batch(waves)
+        for row in mel:  # a band of the spectrum is missing now and then (SpecAugment)
+            if np.random.random() < 0.3:
+                width = np.random.randint(1, 9)
+                start = np.random.randint(0, mel.shape[2] - width)
+                row[:, start : start + width] = row.mean()
+        heard = self.gemma.model.get_audio_features(mel, mask, return_dict=True)
+        valid = heard.attention_mask
+        return heard.pooler_output[valid], valid.sum(-1).tolist()
+
+    def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """Token loss of the answers and, where there is sound, the CTC loss."""
+        width = batch.labels.shape[1]
+        out = self.gemma(**batch.inputs, logits_to_keep=width + 1, use_cache=False)
+        logits = out.logits[:, :-1].float()
+        found = {
+            "token": F.cross_entropy(
+                logits.flatten(0, 1), batch.labels.flatten(), ignore_index=IGNORED
+            )
+        }
+        known = batch.labels != IGNORED
+        found["accuracy"] = (logits.argmax(-1) == batch.labels)[known].float().mean()
+        if batch.audio_tokens:
+            found["ctc"] = self.ctc_loss(out.audio_hidden_states, batch.audio_tokens, batch.words)
+        return found
+
+
+def is_ears(name: str) -> bool:
+    """Whether a parameter is trained by hearing alone."""
+    return "audio" in name or name.startswith("ctc")
+
+
+def average_gradients(model: nn.Module) -> None:
+    """One all-reduce of all gradients; a parameter unused in this process counts as zero."""
+    if WORLD == 1:
+        return
+    parameters = list(model.parameters())
+    flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in parameters])
+    distributed.all_reduce(flat)
+    flat /= WORLD
+    for p, part in zip(parameters, flat.split([p.numel() for p in parameters])):
+        p.grad = part.view_as(p)
+
+
+class Trainer:
+    """Optimizer, schedule, moving average, log and checkpoints of one stage."""
+
+    def __init__(self, model: Model, args: argparse.Namespace, stage: str, steps: int) -> None:
+        self.model, self.stage, self.steps = model, stage, steps
+        self.path = args.out / f"{stage}.pt"
+        self.log_path = args.out / f"log_{stage}.csv"
+        self.step = 0
+        self.seconds = 0.0
+        ears, rest = [], []
+        for name, parameter in model.named_parameters():
+            (ears if is_ears(name) else rest).append(parameter)
+        self.rates = {
+            "ears": (6e-4, 0.0),
+            "words": (0.0, 1.5e-3),
+            "together": (args.rate_ears, args.rate),
+        }[stage]
+        self.optimizer = torch.optim.AdamW(
+            [
+                {"params": [p for p in group if (p.ndim > 1) == matrix], "base": rate,
+                 "weight_decay": 0.01 if matrix else 0.0}
+                for group, rate in zip((ears, rest), self.rates)
+                for matrix in (True, False)
+            ],
+            lr=0.0,
+            betas=(0.9, 0.98),
+        )  # fmt: skip
+        self.average = {name: p.detach().clone() for name, p in model.named_parameters()}
+        self.running: dict[str, float] = {}
+        self.started = time.monotonic()
+        if args.resume and self.path.exists():
+            self._restore()
+
+    def rate(self) -> float:
+        """Linear warm-up, then a half cosine to zero."""
+        return min(1.0, (self.step + 1) / 200) * (
+            0.5 + 0.5 * math.cos(math.pi * min(1.0, self.step / self.steps))
+        )
+
+    def update(self) -> None:
+        """Apply the gathered gradients."""
+        average_gradients(self.model)
+        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["base"] * self.rate()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.step += 1
+        decay = min(EMA_DECAY, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            for name, parameter in self.model.named_parameters():
+                self.average[name].lerp_(parameter, 1 - decay)
+
+    def note(self, **values: float) -> None:
+        for name, value in values.items():
+            self.running[name] = 0.97 * self.running.get(name, value) + 0.03 * value
+
+    def minutes(self) -> float:
+        return (self.seconds + time.monotonic() - self.started) / 60
+
+    def write_log(self, **scores: float) -> None:
+        row = {"stage": self.stage, "step": self.step, "minutes": self.minutes(),
+               "rate": self.rate() * max(self.rates)} | self.running | scores  # fmt: skip
+        print({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}, flush=True)
+        fresh = not self.log_path.exists()
+        with self.log_path.open("a", newline="") as file:
+            writer = csv.DictWriter(file, FIELDS, extrasaction="ignore")
+            if fresh:
+                writer.writeheader()
+            writer.writerow({k: f"{v:.5g}" if isinstance(v, float) else v for k, v in row.items()})
+
+    def save(self) -> None:
+        temporary = self.path.with_suffix(".part")
+        torch.save(
+            {
+                "model": self.model.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "average": self.average,
+                "running": self.running,
+                "step": self.step,
+                "seconds": self.minutes() * 60,
+            },
+            temporary,
+        )
+        temporary.replace(self.path)
+
+    def averaged(self) -> dict[str, torch.Tensor]:
+        """The model's state with the averaged parameters, rounded as they will be saved."""
+        rounded = {name: p.to(torch.bfloat16).float() for name, p in self.average.items()}
+        return self.model.state_dict() | rounded
+
+    def _restore(self) -> None:
+        state = torch.load(self.path)
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        for group, rate in zip(self.optimizer.param_groups, np.repeat(self.rates, 2)):
+            group["base"] = float(rate)
+        self.average, self.running = state["average"], state["running"]
+        self.step, self.seconds = state["step"], state["seconds"]
+
+
+def seeded(stage: int, step: int) -> np.random.Generator:
+    """Random numbers that depend on nothing but the place in the training: resuming is exact."""
+    np.random.seed((stage * 1_000_003 + step * WORLD + RANK) % 2**32)
+    return np.random.default_rng([stage, step, RANK])
+
+
+def recordings(clips: Clips, early: bool) -> Iterator[list[Utterance]]:
+    """Endless batches of about a minute and a half of sound, each of similar lengths."""
+    budget = 90.0 / WORLD
+    pool = 0
+    while True:
+        rng = seeded(1, pool)
+        pool += 1
+        drawn = []
+        for _ in range(96):
+            kind = rng.random()
+            low, high = (1, 4) if early else (7, 30) if kind > 0.95 else (1, 7)
+            if kind < 0.02 and not early:
+                drawn.append(wordless(rng, rng.uniform(0.3, 8)))
+            else:
+                drawn.append(spoken(clips, rng, int(rng.integers(low, high)), augment=True))
+        drawn.sort(key=lambda utterance: utterance.seconds)
+        batches: list[list[Utterance]] = [[]]
+        for utterance in drawn:
+            if batches[-1] and (len(batches[-1]) + 1) * utterance.seconds > budget:
+                batches.append([])
+            batches[-1].append(utterance)
+        for i in rng.permutation(len(batches)):
+            yield batches[i]
+
+
+def train_ears(model: Model, args: argparse.Namespace) -> None:
+    """Stage one: the audio tower spells digits, first up to three, then up to thirty."""
+    trainer = Trainer(model, args, "ears", args.ears_steps)
+    clips = Clips(args.data, SPEAKERS, TRAIN_INDICES)
+    easy, full = recordings(clips, early=True), recordings(clips, early=False)
+    while trainer.step < trainer.steps:
+        heard = next(easy if trainer.step < trainer.steps // 4 else full)
+        tokens, lengths = model.hear([utterance.samples for utterance in heard])
+        words = [[1 + WORDS.index(word) for word in u.text.split()] for u in heard]
+        loss = model.ctc_loss(tokens, lengths, words)
+        loss.backward()
+        trainer.note(ctc_loss=loss.item())
+        trainer.update()
+        if RANK == 0 and trainer.step % 50 == 0:
+            trainer.write_log()
+        if RANK == 0 and trainer.step % 200 == 0:
+            trainer.save()
+    if RANK == 0:
+        trainer.save()
+
+
+def train_words(model: Model, args: argparse.Namespace) -> None:
+    """Stage two: pictures and conversations, without sound."""
+    trainer = Trainer(model, args, "words", args.words_steps)
+    collate = collator(args)
+    clips = Clips(args.data, SPEAKERS, TRAIN_INDICES)
+    while trainer.step < trainer.steps:
+        author = Author(clips, seeded(2, trainer.step))
+        for examples in (author.scenes(8), author.talks(12, media=False)):
+            found = model.losses(collate(examples))
+            found["token"].backward()
+            trainer.note(chat_loss=found["token"].item(), token_accuracy=found["accuracy"].item())
+        trainer.update()
+        if RANK == 0 and trainer.step % 50 == 0:
+            trainer.write_log()
+        if RANK == 0 and trainer.step % 200 == 0:
+            trainer.save()
+    if RANK == 0:
+        trainer.save()
+
+
+def join_stages(model: Model, args: argparse.Namespace) -> None:
+    """Ears and words into one model; the digits' embeddings point where the CTC head looks."""
+    state = torch.load(args.out / "words.pt")["average"]
+    heard = torch.load(args.out / "ears.pt")["average"]
+    state |= {name: p for name, p in heard.items() if is_ears(name)}
+    model.load_state_dict(state, strict=False)
+    embedding = model.gemma.model.language_model.embed_tokens.weight
+    tokenizer = demo_tokenizer.build()
+    with torch.no_grad():
+        for digit, word in enumerate(WORDS):
+            for text in (word, f" {word}"):
+                row = embedding[tokenizer.encode(text).ids[0]]
+                direction = F.normalize(model.ctc.weight[1 + digit], dim=0)
+                row.copy_(0.3 * row + direction * row.norm())
+
+
+def collator(args: argparse.Namespace) -> Collator:
+    folder = args.out / "hf"
+    return Collator(
+        AutoTokenizer.from_pretrained(folder), Gemma4ImageProcessorPil.from_pretrained(folder)
+    )
+
+
+def train_together(model: Model, args: argparse.Namespace) -> None:
+    """Stage three: transcription, pictures and conversations through the whole model."""
+    trainer = Trainer(model, args, "together", args.steps)
+    collate = collator(args)
+    clips = Clips(args.data, SPEAKERS, TRAIN_INDICES)
+    judge = evaluate.Judge(
+        Clips(args.data, SPEAKERS, DEV_INDICES), collate, short=48, long=8, scenes=40
+    )
+    while trainer.step < trainer.steps:
+        rng = seeded(3, trainer.step)
+        author = Author(clips, rng)
+        size = str(rng.choice(("short", "medium", "long"), p=(0.5, 0.25, 0.25)))
+        found = model.losses(collate(author.digits(size)))
+        (found["token"] + CTC_WEIGHT * found["ctc"]).backward()
+        trainer.note(token_loss=found["token"].item(), ctc_loss=found["ctc"].item(),
+                     token_accuracy=found["accuracy"].item())  # fmt: skip
+        kind = (trainer.step * WORLD + RANK) % 5
+        if kind in (0, 2):
+            others = author.scenes(6)
+        elif kind == 4:
+            others = author.talks(4, media=True)
+        else:
+            others = author.talks(16, media=False)
+        found = model.losses(collate(others))
+        (found["token"] + CTC_WEIGHT * found.get("ctc", 0.0)).backward()
+        trainer.note(chat_loss=found["token"].item())
+        trainer.update()
+        if trainer.step % args.every == 0 or trainer.step == trainer.steps:
+            if RANK == 0:
+                trainer.save()
+                _judge(trainer, judge, args)
+        elif RANK == 0 and trainer.step % 25 == 0:
+            trainer.write_log()
+
+
+def _judge(trainer: Trainer, judge: evaluate.Judge, args: argparse.Namespace) -> None:
+    """Score and export the averaged weights, then go on with the others."""
+    model = trainer.model
+    current = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    model.load_state_dict(trainer.averaged())
+    scores = judge(model.gemma)
+    trainer.write_log(**scores)
+    checkpoint.save(model.gemma, demo_tokenizer.build(), args.out / "hf")
+    (args.out / "scores.json").write_text(json.dumps({"step": trainer.step} | scores, indent=2))
+    model.load_state_dict(current)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder of {digit}_{speaker}_{n}.wav")
+    parser.add_argument("--out", type=Path, required=True, help="checkpoints, log and hf/")
+    parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--stage", choices=("ears", "words", "together", "all"), default="all")
+    parser.add_argument("--ears-steps", type=int, default=2500)
+    parser.add_argument("--words-steps", type=int, default=1200)
+    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--rate-ears", type=float, default=3e-4)
+    parser.add_argument("--every", type=int, default=250, help="steps between evaluations")
+    parser.add_argument("--threads", type=int, default=0)
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    if WORLD > 1:
+        distributed.init_process_group("gloo")
+    torch.manual_seed(0)
+    tokenizer = demo_tokenizer.build()
+    demo_tokenizer.check(tokenizer)
+    model = Model(checkpoint.new_model(tokenizer))
+    if RANK == 0 and not (args.out / "hf").exists():
+        checkpoint.save(model.gemma, tokenizer, args.out / "hf")
+    if WORLD > 1:
+        distributed.barrier()
+    if args.stage in ("ears", "all"):
+        train_ears(model, args)
+    if args.stage in ("words", "all"):
+        train_words(model, args)
+    if args.stage in ("together", "all"):
+        join_stages(model, args)
+        train_together(model, args)
+
+
+if __name__ == "__main__":
+    main()
