@@ -165,9 +165,9 @@ class Gemma4Model(nn.Module):
     ) -> SoftTokens:
         """Run the towers over what is given; nothing is evaluated yet."""
         soft: dict[int, mx.array] = {}
-        if pixel_values is not None:
+        if pixel_values is not None and pixel_values.shape[0]:
             soft[IMAGE] = self._see(pixel_values, image_position_ids, "image_position_ids")
-        if pixel_values_videos is not None:
+        if pixel_values_videos is not None and pixel_values_videos.shape[0]:
             frames = pixel_values_videos.shape[0]
             if num_frames_per_video is not None:
                 told = int(np.array(num_frames_per_video).sum())
@@ -177,7 +177,7 @@ class Gemma4Model(nn.Module):
                         f"{frames} frames"
                     )
             soft[VIDEO] = self._see(pixel_values_videos, video_position_ids, "video_position_ids")
-        if input_features is not None:
+        if input_features is not None and input_features.shape[0]:
             if not self.has_audio:
                 raise InputError("this model has no audio tower: use E2B or E4B for recordings")
             if input_features_mask is None:

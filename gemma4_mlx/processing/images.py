@@ -120,7 +120,7 @@ def _to_8_bits(image: Image.Image, name: str, notices: list[str]) -> Image.Image
         span = (low, high)
     if span != (0.0, 255.0):
         notices.append(f"{name}: grey from {span[0]:g} to {span[1]:g} scaled to 8 bits")
-    scaled = (grey.astype(np.float64) - span[0]) * (255 / (span[1] - span[0] or 1))
+    scaled = (grey.astype(np.float64) - span[0]) * 255 / (span[1] - span[0] or 1)
     return Image.fromarray(np.rint(scaled).astype(np.uint8))
 
 
@@ -130,9 +130,11 @@ def _from_array(array: np.ndarray[Any, Any]) -> Image.Image:
         array = np.moveaxis(array, 0, -1)
     if array.ndim == 3 and array.shape[-1] == 1:
         array = array[..., 0]
-    if array.size == 0 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[-1] in (3, 4))):
+    fits = array.ndim == 2 or (array.ndim == 3 and array.shape[-1] in (3, 4))
+    if array.size == 0 or not fits or array.dtype.kind not in "buif":
         raise MediaError(
-            f"a picture array has shape {shape}; expected (H, W), (H, W, 3) or (H, W, 4)"
+            f"a picture array has shape {shape} of {array.dtype}; "
+            "expected (H, W), (H, W, 3) or (H, W, 4) of numbers"
         )
     if array.dtype == np.bool_:
         array = array.astype(np.uint8) * 255

@@ -126,7 +126,7 @@ def test_a_cache_that_holds_something_is_refused(model: Any, answer: Callable[..
         next(stream_generate(*model, HI, cache=cache))
 
 
-def test_a_picture_for_a_model_that_only_reads(tokenizer: Tokenizer) -> None:
+def test_a_recording_for_a_model_that_cannot_hear(tokenizer: Tokenizer) -> None:
     model, processor = tiny_model("31b", tokenizer)
     sound = {"type": "audio", "audio": np.zeros(16_000, np.float32)}
     with pytest.raises(InputError, match="audio tower"):

@@ -1,0 +1,81 @@
+"""The command line in this process, with a tiny model that says what it is told."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+import numpy as np
+import pytest
+import soundfile
+
+from gemma4_cli.__main__ import main
+from gemma4_mlx import loading
+from gemma4_mlx.generation import session, stream
+from tests.generation.tiny_model import Script, tiny_model
+from tests.generation.tiny_tokenizer import tiny_tokenizer
+
+TOKENIZER = tiny_tokenizer()
+
+
+@dataclass
+class Result:
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def gemma4(capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
+    """Runs ``gemma4`` with the arguments given."""
+
+    def run(*arguments: object) -> Result:
+        capsys.readouterr()
+        status = main([str(argument) for argument in arguments])
+        return Result(status, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def loaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every model is the tiny one; names of those asked for ("31b" is the one without audio)."""
+    names: list[str] = []
+
+    def load(name: str, *_rest: Any) -> Any:
+        names.append(name)
+        return tiny_model("31b" if name == "31b" else "e2b", TOKENIZER)
+
+    monkeypatch.setattr(loading, "load", load)
+    return names
+
+
+@pytest.fixture
+def says(monkeypatch: pytest.MonkeyPatch, loaded: list[str]) -> Callable[..., None]:
+    """The replies to come, one a turn or window."""
+
+    def script(*replies: str) -> None:
+        waiting = iter(replies)
+
+        def make(*_args: Any) -> Callable[[mx.array], mx.array]:
+            return Script(TOKENIZER, next(waiting))
+
+        monkeypatch.setattr(stream, "make_sampler", make)
+        monkeypatch.setattr(session, "make_sampler", lambda _c, *s: make() if s != (None,) else None)
+
+    return script
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Callable[..., Path]:
+    """A wav file of noise."""
+
+    def write(name: str = "memo.wav", seconds: float = 1.0, rate: int = 16_000) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        samples = np.random.default_rng(1).normal(0, 0.1, int(seconds * rate))
+        soundfile.write(path, samples, rate)
+        return path
+
+    return write
