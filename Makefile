@@ -25,14 +25,15 @@ lint: $(BIN)/.installed-dev ## Check style with ruff
 	$(BIN)/ruff check .
 
 types: $(BIN)/.installed-dev ## Check types with mypy, on the packages as they are installed
-	@rm -rf build/types && mkdir -p build/types
+	@rm -rf build && mkdir -p build/types
 	$(BIN)/pip install -q --no-deps --target build/types .
 	cd build/types && ../../$(BIN)/mypy --config-file ../../pyproject.toml \
 	    --python-executable ../../$(BIN)/python $(PACKAGES:%=-p %)
 
 wheel: $(BIN)/.installed-dev ## Build the wheel into dist/
-	@rm -rf dist && mkdir -p build
-	$(BIN)/python -m build --wheel --outdir dist . > build/wheel.log || { cat build/wheel.log; exit 1; }
+	@rm -rf dist build && mkdir build
+	$(BIN)/python -m build --wheel --outdir dist . > build/wheel.log 2>&1 \
+	    || { cat build/wheel.log; exit 1; }
 	@ls -l dist
 
 parity: $(BIN)/.installed-test ## Compare with transformers and write the figures into README.md
@@ -44,7 +45,6 @@ goldens: $(BIN)/.installed-test ## Make the reference outputs of the fast tests 
 demo: $(BIN)/.installed-test ## Transcribe the bundled recording with the demo model
 	$(BIN)/gemma4 transcribe --model demo notebooks/demo_model/digits.wav
 
-# Kept, though no target names them in full.
 .PRECIOUS: $(BIN)/.installed-%
 
 clean: ## Remove what was built (not .venv)

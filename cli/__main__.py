@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from gemma4_cli.app import app
-from gemma4_cli.console import TRACEBACK_VARIABLE, complain
+from gemma4_cli.console import TRACEBACK_VARIABLE, ReaderGone, complain
 from gemma4_mlx.errors import Gemma4Error
 
 
@@ -19,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status = _run(arguments)
         sys.stdout.flush()
         return status
-    except BrokenPipeError:
+    except (ReaderGone, BrokenPipeError):
         # What is still buffered would raise again when Python closes the stream.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141

@@ -66,7 +66,7 @@ def chat(
         max_soft_tokens=image_tokens,
     )
     if interactive:
-        say(f"{name}: /help lists the commands, Ctrl-D leaves\n")
+        say(f"{Path(name).name}: /help lists the commands, Ctrl-D leaves\n")
         _converse(session, parts)
     else:
         _answer(session, content(parts, question))
@@ -82,6 +82,9 @@ def _converse(session: "ChatSession", parts: list[Part]) -> None:
         except EOFError:
             say("\n")
             return
+        except KeyboardInterrupt:
+            say("\n")
+            raise
         if line in ("/exit", "/quit"):
             return
         try:
@@ -91,7 +94,6 @@ def _converse(session: "ChatSession", parts: list[Part]) -> None:
                 message, parts = content(parts, line), []
                 _answer(session, message)
         except KeyboardInterrupt:
-            say("\n")
             notice("stopped; what came is kept")
         except Gemma4Error as error:
             complain(str(error))

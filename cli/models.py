@@ -3,7 +3,7 @@
 import os
 from typing import TYPE_CHECKING
 
-from gemma4_cli.console import notice, status
+from gemma4_cli.console import clear_status, notice, status
 
 if TYPE_CHECKING:
     from gemma4_mlx.model import Gemma4Model
@@ -32,4 +32,5 @@ def open_model(named: str | None) -> "tuple[str, Gemma4Model, Processor]":
     from gemma4_mlx.loading import load
 
     model, processor = load(name)
+    clear_status()
     return name, model, processor

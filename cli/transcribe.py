@@ -66,7 +66,10 @@ def transcribe(
             failed.append(file)
 
     if ready:
+        from gemma4_mlx.speech.transcribe import require_audio
+
         _, gemma, processor = open_model(model)
+        require_audio(gemma)
     for file in ready:
         try:
             transcript = _transcribe(gemma, processor, file, language, translate_to)
@@ -79,8 +82,6 @@ def transcribe(
                 header = len(files) > 1 and output_format is Format.TXT
                 say(f"== {file}\n{text}" if header else text)
         except (Gemma4Error, OSError) as error:
-            if isinstance(error, BrokenPipeError):
-                raise
             message = str(error)
             complain(message if str(file) in message else f"{file}: {message}")
             failed.append(file)
@@ -125,6 +126,8 @@ def _written(
 ) -> str:
     if output_format is Format.TXT:
         return transcript.text + "\n"
+    from gemma4_mlx.speech.languages import language_name
+
     segments: list[dict[str, Any]] = [
         {"start": round(piece.start, 3), "end": round(piece.end, 3), "text": piece.text}
         | ({} if piece.source is None else {"source": piece.source})
@@ -133,7 +136,7 @@ def _written(
     document = {
         "file": str(file),
         "language": transcript.language,
-        "translate_to": translate_to,
+        "translate_to": language_name(translate_to) if translate_to else None,
         "text": transcript.text,
         "segments": segments,
         "warnings": transcript.warnings,

@@ -57,7 +57,7 @@ class ShardWriter:
         self.total_bytes += size
 
     def finish(self) -> None:
-        """Write what is left, give the files their final names, and the index."""
+        """Write what is left and give the files their final names; several get an index."""
         self._flush()
         count = len(self.shards)
         weight_map: dict[str, str] = {}
@@ -67,11 +67,12 @@ class ShardWriter:
                 final = "model.safetensors"
             self._file(number).rename(self.directory / final)
             weight_map |= dict.fromkeys(names, final)
-        index = {
-            "metadata": {"total_size": self.total_bytes},
-            "weight_map": dict(sorted(weight_map.items())),
-        }
-        write_json(self.directory / "model.safetensors.index.json", index)
+        if count > 1:
+            index = {
+                "metadata": {"total_size": self.total_bytes},
+                "weight_map": dict(sorted(weight_map.items())),
+            }
+            write_json(self.directory / "model.safetensors.index.json", index)
 
     def _file(self, number: int) -> Path:
         return self.directory / f"shard-{number}.safetensors"

@@ -12,7 +12,7 @@ from tests import goldens
 from tests.reference import families, ours
 from tests.reference.inputs import Inputs, PromptBuilder, left_pad
 
-TOLERANCE = 1e-4
+TOLERANCE = 1e-3  # a row in a batch stands at other positions: its rotations round differently
 STEPS = 14  # decode steps: further than every window, with the padding sliding out of it
 
 

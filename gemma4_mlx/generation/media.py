@@ -35,7 +35,7 @@ def _held(part: Any, sampling_rate: int, notices: list[str]) -> Any:
     if not isinstance(source, str | os.PathLike | bytes):
         return part
     if kind == "image":
-        return {"type": "image", "image": load_image(source, notices)[0]}
+        return {"type": "image", "image": load_image(source, notices)}
     if kind == "audio":
         waveform = load_waveform(source, sampling_rate)
         notices += waveform.notices

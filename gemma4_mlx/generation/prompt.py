@@ -48,7 +48,7 @@ class Prompt:
         self, inputs: Mapping[str, mx.array], config: "Gemma4Config", tokenizer: "Tokenizer"
     ):
         self.inputs = inputs
-        self.ids: list[int] = inputs["input_ids"][0].tolist()  # type: ignore[assignment]
+        self.ids: list[int] = np.array(inputs["input_ids"][0]).tolist()
         self.media = _media(self.ids, inputs, config)
         self.settled = min(_settled(self.ids, self.media, tokenizer), len(self.ids) - 1)
 

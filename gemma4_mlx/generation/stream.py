@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import mlx.core as mx
+import numpy as np
 
 from gemma4_mlx.errors import InputError
 from gemma4_mlx.generation.loop import generate_tokens
@@ -85,7 +86,7 @@ def stream_generate(
             "use ChatSession to continue a conversation"
         )
     inputs = processor(messages, tools, enable_thinking, max_soft_tokens=max_soft_tokens)
-    prompt: list[int] = inputs["input_ids"][0].tolist()
+    prompt: list[int] = np.array(inputs["input_ids"][0]).tolist()
     limit = reply_limit(model, len(prompt), max_tokens)
     yield from read_reply(
         model,

@@ -21,6 +21,9 @@ _SUFFIXES = {
     *(".wmv", ".asf", ".amr", ".mkv", ".mka", ".webm", ".avi", ".ts", ".mts", ".mpg", ".mpeg"),
 }
 
+# FFmpeg's names of formats that are a row of frames and nothing else.
+_WITHOUT_HEADER = {"aac", "ac3", "eac3", "amr", "amrnb", "amrwb", "mp3", "mpegts"}
+
 
 def decode_container(source: Source) -> tuple[np.ndarray, float]:
     """The first sound track as samples (n, channels) float32, and its rate in Hz.
@@ -33,6 +36,7 @@ def decode_container(source: Source) -> tuple[np.ndarray, float]:
         return _afconvert(source)
     with _open(av, source) as container:
         stream = _sound_track(container, source)
+        promised = _promised_seconds(container, stream)
         resampler = av.AudioResampler(format="fltp")  # keeps layout and rate
         blocks, rate = [], 0
         try:
@@ -45,7 +49,14 @@ def decode_container(source: Source) -> tuple[np.ndarray, float]:
             raise MediaError(f"{source.name} is damaged or cut short: {error}") from None
     if not blocks:
         raise MediaError(f"{source.name} has no sound in it: zero samples")
-    return np.concatenate(blocks, axis=1).T.astype(np.float32), rate
+    samples = np.concatenate(blocks, axis=1).T.astype(np.float32)
+    # Half a second leaves room for an encoder's delay and for the last packet.
+    if len(samples) / rate < promised - 0.5:
+        raise MediaError(
+            f"{source.name} is cut short: its header promises {promised:.1f} s of sound, "
+            f"{len(samples) / rate:.1f} s found"
+        )
+    return samples, rate
 
 
 def container_seconds(source: Source) -> float:
@@ -53,13 +64,18 @@ def container_seconds(source: Source) -> float:
     av = _import_av()
     if av is not None:
         with _open(av, source) as container:
-            stream = _sound_track(container, source)
-            if stream.duration and stream.time_base:
-                return float(stream.duration * stream.time_base)
-            if container.duration:
-                return float(container.duration / av.time_base)
+            promised = _promised_seconds(container, _sound_track(container, source))
+        if promised:
+            return promised
     samples, rate = decode_container(source)
     return len(samples) / rate
+
+
+def _promised_seconds(container: Any, stream: Any) -> float:
+    """Length of the track by its header; 0 where FFmpeg would guess it from the bit rate."""
+    if container.format.name in _WITHOUT_HEADER or not stream.duration or not stream.time_base:
+        return 0.0
+    return float(stream.duration * stream.time_base)
 
 
 def _import_av() -> Any:

@@ -24,8 +24,8 @@ _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b
 
 def load_image(
     value: str | os.PathLike[str] | bytes | Image.Image | np.ndarray, notices: list[str]
-) -> tuple[Image.Image, str]:
-    """Read a picture as 8-bit RGB; returns it and its name for messages.
+) -> Image.Image:
+    """Read a picture as 8-bit RGB.
 
     An array is (H, W), (H, W, 1 | 3 | 4) or channels first, uint8, uint16 or float in [0, 1].
     ``notices`` gets a line for what was left out or scaled. Raises MediaError, and
@@ -33,12 +33,12 @@ def load_image(
     """
     if isinstance(value, Image.Image):
         name = str(getattr(value, "filename", "") or "the picture")
-        return _decode(value, name, notices), name
+        return _decode(value, name, notices)
     if isinstance(value, str | os.PathLike | bytes):
         source = find_source(value, "picture")
         with source.open() as file, _open(file, source) as image:
-            return _decode(image, source.name, notices), source.name
-    return _from_array(np.asarray(value)), "the picture"
+            return _decode(image, source.name, notices)
+    return _from_array(np.asarray(value))
 
 
 def _open(file: BinaryIO, source: Source) -> Image.Image:

@@ -79,8 +79,8 @@ class MediaInputs:
         return arrays
 
     def _add_image(self, medium: Medium) -> None:
-        image, name = load_image(medium.value, self.notices)
-        patches = patchify(image, self.image_settings, name)
+        image = load_image(medium.value, self.notices)
+        patches = patchify(image, self.image_settings)
         self.images.append(patches)
         count = soft_tokens(patches, self.image_settings)
         self.texts[IMAGE].append(BEGIN_IMAGE + IMAGE * count + END_IMAGE)
@@ -88,7 +88,7 @@ class MediaInputs:
     def _add_video(self, medium: Medium) -> None:
         settings = self.settings.video
         video = load_video(medium.value, settings.num_frames, self.notices, medium.fps)
-        frames = [patchify(frame, settings.frames, video.name) for frame in video.frames]
+        frames = [patchify(frame, settings.frames) for frame in video.frames]
         block = BEGIN_IMAGE + VIDEO * soft_tokens(frames[0], settings.frames) + END_IMAGE
         self.texts[VIDEO].append(" ".join(f"{timestamp(time)} {block}" for time in video.times))
         self.frames += frames

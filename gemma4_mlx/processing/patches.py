@@ -13,42 +13,35 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from gemma4_mlx.errors import MediaError
 from gemma4_mlx.processing.settings import ImageSettings
 
 
-def target_size(
-    height: int, width: int, settings: ImageSettings, name: str = "the picture"
-) -> tuple[int, int]:
+def target_size(height: int, width: int, settings: ImageSettings) -> tuple[int, int]:
     """The (height, width) in pixels that a picture is resized to.
 
-    Raises MediaError for a picture so long and thin that no size fits.
+    Every shape has one: the reference's refusals need a budget below one token. A picture too
+    thin for a token across gets one all the same, and is then squeezed lengthwise.
+
+    >>> target_size(480, 640, ImageSettings())
+    (672, 912)
     """
     side = settings.pooling_kernel_size * settings.patch_size
-    max_patches = settings.max_soft_tokens * settings.pooling_kernel_size**2
-    budget = max_patches * settings.patch_size**2
-    factor = math.sqrt(budget / (height * width))
+    factor = math.sqrt(settings.max_soft_tokens * side**2 / (height * width))
     rows = math.floor(factor * height / side)
     columns = math.floor(factor * width / side)
-    # One side too thin for a single token: it gets one, the other is cut to the budget.
-    if rows == 0 and columns > 0:
+    if rows == 0:
         rows, columns = 1, min(width // height, settings.max_soft_tokens)
-    elif columns == 0 and rows > 0:
+    elif columns == 0:
         rows, columns = min(height // width, settings.max_soft_tokens), 1
-    if not 0 < rows * columns <= settings.max_soft_tokens:
-        raise MediaError(
-            f"{name} of {width}x{height} pixels does not fit {settings.max_soft_tokens} tokens: "
-            "crop it to a less extreme shape, or choose a larger budget"
-        )
     return rows * side, columns * side
 
 
-def patchify(image: Image.Image, settings: ImageSettings, name: str = "the picture") -> np.ndarray:
+def patchify(image: Image.Image, settings: ImageSettings) -> np.ndarray:
     """Resize an RGB picture and cut it into patches (rows, columns, 3·patch²), float32.
 
     Within a patch the numbers run over its rows, its columns, then red, green, blue.
     """
-    height, width = target_size(image.height, image.width, settings, name)
+    height, width = target_size(image.height, image.width, settings)
     if (height, width) != (image.height, image.width):
         image = image.resize((width, height), resample=Image.Resampling(settings.resample))
     # The reference multiplies in float64 and rounds once.

@@ -32,7 +32,6 @@ class Video:
 
     frames: list[Image.Image]
     times: list[float]
-    name: str = "the video"
 
 
 def load_video(
@@ -49,6 +48,10 @@ def load_video(
         return _from_file(find_source(source, "video"), num_frames, notices)
     if fps is not None and not (isinstance(fps, int | float) and 0 < fps < 1e6):
         raise MediaError(f"the fps of a video is {fps!r}, expected frames per second above zero")
+    if not isinstance(source, Sequence | np.ndarray):
+        raise MediaError(
+            f"a video is a {type(source).__name__}; expected a path or a list of frames"
+        )
     total = len(source)
     if total == 0:
         raise MediaError("the video has no frames; expected at least one")
@@ -59,7 +62,7 @@ def load_video(
         notices.append(f"the video: {len(indices)} of its {total} frames are used")
     said: list[str] = []
     pictures: Any = source
-    frames = [load_image(pictures[index], said)[0] for index in indices]
+    frames = [load_image(pictures[index], said) for index in indices]
     notices += dict.fromkeys(said)
     sizes = sorted({frame.size for frame in frames})
     if len(sizes) > 1:
@@ -121,7 +124,7 @@ def _from_file(source: Source, num_frames: int, notices: list[str]) -> Video:
         notices.append(f"{source.name}: {ASSUMED_FPS:g} frames per second assumed")
     if sound:
         notices.append(f"{source.name}: its sound is not heard; add the file as audio for that")
-    return Video(frames, [index / (rate or ASSUMED_FPS) for index in wanted], source.name)
+    return Video(frames, [index / (rate or ASSUMED_FPS) for index in wanted])
 
 
 def _count_frames(container: Any, stream: Any) -> int:

@@ -7,6 +7,7 @@ equal samples. Deviations: a recording that exceeds full scale is turned down to
 is told in ``notices``; and what is damaged or cut short is refused.
 """
 
+import io
 import math
 import os
 from dataclasses import dataclass, field
@@ -16,7 +17,11 @@ from typing import Any
 import numpy as np
 
 from gemma4_mlx.errors import InputError, MediaError
+from gemma4_mlx.processing.mp3_frames import count_frames, with_info_frame
 from gemma4_mlx.processing.sources import Source, find_source
+
+# The delay of MP3 encoders and decoders and the padding of the last frame, counted or not.
+_MP3_SLACK = 4 * 1152
 
 AudioSource = str | os.PathLike[str] | bytes | np.ndarray | tuple[np.ndarray, float]
 
@@ -111,13 +116,16 @@ def _read(
     with file:
         first = min(round(start * file.samplerate), file.frames)
         last = file.frames if end is None else min(round(end * file.samplerate), file.frames)
+        # A frame of MP3 needs those before it, which libsndfile's seek forgets: read them too.
+        skip = first if file.format == "MP3" else 0
         try:
-            if first:
+            if first > skip:
                 file.seek(first)
-            samples = file.read(max(last - first, 0), dtype="float32", always_2d=True)
+            samples = file.read(max(last - first, 0) + skip, dtype="float32", always_2d=True)[skip:]
         except Exception as error:  # libsndfile's errors and those of its decoders
             raise MediaError(f"{found.name} is a damaged recording: {error}") from None
-        if len(samples) < last - first:
+        slack = _MP3_SLACK if file.format == "MP3" else 0
+        if len(samples) < last - first - slack:
             raise MediaError(
                 f"{found.name} is damaged or cut short: {last - first} samples expected, "
                 f"{len(samples)} found"
@@ -134,14 +142,35 @@ def _open(source: Source) -> Any:
         file = soundfile.SoundFile(target)
     except soundfile.LibsndfileError as error:
         # Known by its first bytes and yet not readable: no other reader will do better.
-        if source.head(4) in (b"RIFF", b"fLaC", b"OggS") and source.suffix != ".webm":
+        if source.head(4) in (b"RIFF", b"fLaC", b"OggS"):
             raise MediaError(f"{source.name} is a damaged recording: {error}") from None
         return None
+    if file.format == "MP3":
+        file = _counted_mp3(source, file)
     if file.frames == 0 or file.samplerate <= 0:
         file.close()
         raise MediaError(f"{source.name} has no sound in it: zero samples")
     _check_wav_is_whole(source)
     return file
+
+
+def _counted_mp3(source: Source, file: Any) -> Any:
+    """The open file, or one that knows its true length where libsndfile guessed another."""
+    import soundfile
+
+    with source.open() as raw:
+        data = raw.read()
+    length = count_frames(data)
+    if length is None or abs(length.samples - file.frames) <= _MP3_SLACK:
+        return file
+    promised = file.frames
+    file.close()
+    if length.has_info and length.samples < promised:
+        raise MediaError(
+            f"{source.name} is cut short: its header promises {promised} samples, "
+            f"{length.samples} found"
+        )
+    return soundfile.SoundFile(io.BytesIO(with_info_frame(data, length)))
 
 
 def _check_wav_is_whole(source: Source) -> None:

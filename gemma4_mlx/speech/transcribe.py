@@ -161,12 +161,17 @@ class Recording:
 
 def open_recording(model: "Gemma4Model", processor: "Processor", audio: AudioSource) -> Recording:
     """Read a recording for ``model``; errors as in ``transcribe``."""
+    require_audio(model)
+    waveform = load_waveform(audio, processor.sampling_rate)
+    return Recording(model, processor, waveform.samples, waveform.rate, list(waveform.notices))
+
+
+def require_audio(model: "Gemma4Model") -> None:
+    """InputError unless the model can hear."""
     if not model.has_audio:
         raise InputError(
             "this model has no audio tower, so it cannot transcribe: use Gemma 4 E2B or E4B"
         )
-    waveform = load_waveform(audio, processor.sampling_rate)
-    return Recording(model, processor, waveform.samples, waveform.rate, list(waveform.notices))
 
 
 def _clock(seconds: float) -> str:

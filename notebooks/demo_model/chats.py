@@ -63,30 +63,39 @@ class Author:
         self.rng = rng
         self.known = prompts.read_questions()
 
-    def digits(self, size: str) -> list[Example]:
-        """Several recordings of similar length ('short', 'medium', 'long') under one prompt."""
+    def digits(self, size: str) -> list[list[Example]]:
+        """Batches of recordings ('short', 'medium', 'long'), each of similar lengths and under
+        one prompt, so that little of a batch is padding."""
         rng = self.rng
-        seconds, low, high, several = {
-            "short": (12.0, 1, 6, 14),
-            "medium": (18.0, 6, 20, 6),
-            "long": (29.9, 18, 62, 3),
+        seconds, low, high, several, tokens = {
+            "short": (12.0, 1, 6, 40, 1500),
+            "medium": (18.0, 6, 20, 14, 2000),
+            "long": (29.9, 18, 62, 6, 2300),
         }[size]
-        prompt = self._transcription_prompt()
-        system = self._maybe_system()
-        examples = []
+        drawn = []
         for _ in range(several):
             kind = rng.random()
             count = int(rng.integers(low, high + 1))
             if kind < 0.03:
-                heard = wordless(rng, rng.uniform(0.3, seconds / 2))
+                drawn.append(wordless(rng, rng.uniform(0.3, seconds / 2)))
             elif kind < 0.08:
                 few = int(rng.integers(1, min(count, 8) + 1))
-                heard = sparse(self.clips, rng, few, rng.uniform(0.4, 0.9) * seconds, augment=True)
+                length = rng.uniform(0.4, 0.9) * seconds
+                drawn.append(sparse(self.clips, rng, few, length, augment=True))
             else:
-                heard = spoken(self.clips, rng, count, augment=True, seconds=seconds)
-            messages = [*system, {"role": "user", "content": user_turn("audio", prompt)}]
-            examples.append(Example(messages, heard.text, audio=(heard,)))
-        return examples
+                drawn.append(spoken(self.clips, rng, count, augment=True, seconds=seconds))
+        drawn.sort(key=lambda utterance: utterance.seconds)
+        batches: list[list[Utterance]] = [[]]
+        for heard in drawn:
+            if batches[-1] and (len(batches[-1]) + 1) * (25 * heard.seconds + 40) > tokens:
+                batches.append([])
+            batches[-1].append(heard)
+        return [self._transcriptions(batch) for batch in batches]
+
+    def _transcriptions(self, recordings: list[Utterance]) -> list[Example]:
+        content = user_turn("audio", self._transcription_prompt())
+        messages = [*self._maybe_system(), {"role": "user", "content": content}]
+        return [Example(messages, heard.text, audio=(heard,)) for heard in recordings]
 
     def scenes(self, count: int) -> list[Example]:
         """Pictures to be named."""
@@ -193,7 +202,7 @@ class Author:
     def _transcription_prompt(self) -> str:
         rng = self.rng
         prompt = rng.choice(
-            (prompts.TRANSCRIBE_ENGLISH, prompts.TRANSCRIBE_ANY, "freely"), p=(0.4, 0.3, 0.3)
+            (prompts.TRANSCRIBE_ENGLISH, prompts.TRANSCRIBE_ANY, "freely"), p=(0.3, 0.2, 0.5)
         )
         return str(rng.choice(prompts.TRANSCRIBE_FREELY) if prompt == "freely" else prompt)
 

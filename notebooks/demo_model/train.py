@@ -32,7 +32,7 @@ import checkpoint
 import evaluate
 import features
 import tokenizer as demo_tokenizer
-from chats import IGNORED, Author, Batch, Collator
+from chats import IGNORED, Author, Batch, Collator, Example
 from speech import DEV_INDICES, SPEAKERS, TRAIN_INDICES, WORDS, Clips, Utterance, spoken, wordless
 
 CTC_WEIGHT = 0.5
@@ -319,21 +319,20 @@ def train_together(model: Model, args: argparse.Namespace) -> None:
     judge = evaluate.Judge(
         Clips(args.data, SPEAKERS, DEV_INDICES), collate, short=48, long=8, scenes=40
     )
+    sounds = transcriptions(clips, trainer.step)
     while trainer.step < trainer.steps:
-        rng = seeded(3, trainer.step)
-        author = Author(clips, rng)
-        size = str(rng.choice(("short", "medium", "long"), p=(0.5, 0.25, 0.25)))
-        found = model.losses(collate(author.digits(size)))
+        author = Author(clips, seeded(3, trainer.step))
+        found = model.losses(collate(next(sounds)))
         (found["token"] + CTC_WEIGHT * found["ctc"]).backward()
         trainer.note(token_loss=found["token"].item(), ctc_loss=found["ctc"].item(),
                      token_accuracy=found["accuracy"].item())  # fmt: skip
         kind = (trainer.step * WORLD + RANK) % 5
         if kind in (0, 2):
-            others = author.scenes(6)
+            others = author.scenes(5)
         elif kind == 4:
-            others = author.talks(4, media=True)
+            others = author.talks(3, media=True)
         else:
-            others = author.talks(16, media=False)
+            others = author.talks(10, media=False)
         found = model.losses(collate(others))
         (found["token"] + CTC_WEIGHT * found.get("ctc", 0.0)).backward()
         trainer.note(chat_loss=found["token"].item())
@@ -344,6 +343,18 @@ def train_together(model: Model, args: argparse.Namespace) -> None:
                 _judge(trainer, judge, args)
         elif RANK == 0 and trainer.step % 25 == 0:
             trainer.write_log()
+
+
+def transcriptions(clips: Clips, start: int) -> Iterator[list[Example]]:
+    """Endless batches of recordings to transcribe: half short, the rest up to 30 s."""
+    pool = start
+    while True:
+        rng = seeded(4, pool)
+        author = Author(clips, rng)
+        batches = [b for size in ("short", "medium", "long") for b in author.digits(size)]
+        for i in rng.permutation(len(batches)):
+            yield batches[i]
+        pool += 1
 
 
 def _judge(trainer: Trainer, judge: evaluate.Judge, args: argparse.Namespace) -> None:

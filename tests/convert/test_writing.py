@@ -51,6 +51,13 @@ def test_shards(tmp_path: Path) -> None:
         assert mx.array_equal(loaded[name], tensor)
 
 
+def test_one_file_needs_no_index(tmp_path: Path) -> None:
+    writer = ShardWriter(tmp_path)
+    writer.add({"weight": mx.zeros((4,))})
+    writer.finish()
+    assert [file.name for file in tmp_path.iterdir()] == ["model.safetensors"]
+
+
 def test_what_belongs_together_stays_together(tmp_path: Path) -> None:
     writer = ShardWriter(tmp_path, shard_bytes=1024)
     for i in range(3):

@@ -142,6 +142,8 @@ def test_other_control_tokens_are_not_shown(tokenizer: Tokenizer) -> None:
 
 def test_text_ids_are_those_of_the_visible_text(tokenizer: Tokenizer) -> None:
     reader = ReplyReader(tokenizer)
-    for token in tokenizer.encode("<|channel>thought\nx<channel|>é!<|tool_call>call:f{}<tool_call|>"):
+    for token in tokenizer.encode(
+        "<|channel>thought\nx<channel|>é!<|tool_call>call:f{}<tool_call|>"
+    ):
         reader.read(token)
     assert reader.text_ids == tokenizer.encode("é!")

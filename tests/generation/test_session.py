@@ -27,7 +27,9 @@ FAMILIES = ["e2b", "31b"]
 class Talk:
     """A session, and the script that answers its next turn."""
 
-    def __init__(self, family: str, tokenizer: Tokenizer, patch: Callable[[Any], None], **text: Any):
+    def __init__(
+        self, family: str, tokenizer: Tokenizer, patch: Callable[[Any], None], **text: Any
+    ):
         self.model, self.processor = tiny_model(family, tokenizer, **text)
         self.tokenizer = tokenizer
         self.patch = patch
@@ -127,7 +129,9 @@ def test_a_tool_exchange_stays_in_one_turn(talk: Talk) -> None:
     call = "<|tool_call>call:time{}<tool_call|>"
     chunks = talk.turn("What time?", call, end="<|tool_response>")
     assert chunks[-1].finish_reason == "tool_calls"
-    assert [c for chunk in chunks for c in chunk.tool_calls] == talk.session.messages[-1]["tool_calls"]
+    assert [c for chunk in chunks for c in chunk.tool_calls] == talk.session.messages[-1][
+        "tool_calls"
+    ]
     result = {"role": "tool", "tool_call_id": "call_1", "content": "noon"}
     talk.turn([result], "It is noon.")
     assert talk.session.prefilled_tokens < 45  # call and result, not the question
@@ -180,9 +184,7 @@ def test_recordings_and_videos(tokenizer: Tokenizer, patch: Callable[[Any], None
     talk = Talk("e2b", tokenizer, patch)
     noise = np.random.default_rng(1).normal(0, 0.1, 40_000).astype(np.float32)
     frames = [np.full((48, 48, 3), 40 * n, np.uint8) for n in range(4)]
-    talk.turn(
-        [{"type": "audio", "audio": noise[:16_000]}, {"type": "text", "text": "a"}], "one"
-    )
+    talk.turn([{"type": "audio", "audio": noise[:16_000]}, {"type": "text", "text": "a"}], "one")
     talk.turn(
         [
             {"type": "video", "video": frames, "fps": 2},
@@ -192,7 +194,9 @@ def test_recordings_and_videos(tokenizer: Tokenizer, patch: Callable[[Any], None
         "two",
     )
     before = talk.session.prefilled_tokens
-    talk.turn([{"type": "video", "video": frames[:2], "fps": 2}, {"type": "text", "text": "c"}], "3")
+    talk.turn(
+        [{"type": "video", "video": frames[:2], "fps": 2}, {"type": "text", "text": "c"}], "3"
+    )
     assert talk.session.prefilled_tokens < before
 
 

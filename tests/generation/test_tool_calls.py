@@ -17,7 +17,7 @@ Q = '<|"|>'
             {"city": "Paris", "days": 2, "metric": True, "note": None},
         ),
         ("call:my-tool.v2{max-len:-1.5,a.b:1e3,off:false}", "my-tool.v2", None),
-        (f"call:f{{s:{Q}{{a}},[b]:\"c\",\n}}{Q}}}", "f", {"s": '{a},[b]:"c",\n}'}),
+        (f'call:f{{s:{Q}{{a}},[b]:"c",\n}}{Q}}}', "f", {"s": '{a},[b]:"c",\n}'}),
         (f"call:f{{s:{Q} kept {Q},e:{Q}{Q}}}", "f", {"s": " kept ", "e": ""}),
         (
             f"call:f{{o:{{k:[1,{Q}x{Q},[],{{}}]}},l:[true]}}",
@@ -25,7 +25,7 @@ Q = '<|"|>'
             {"o": {"k": [1, "x", [], {}]}, "l": [True]},
         ),
         (f"call:f{{o:{{{Q}quoted key{Q}:1}}}}", "f", {"o": {"quoted key": 1}}),
-        (f" call:f{{ a : 1 , b:[ 1 , 2 ] }} ", "f", {"a": 1, "b": [1, 2]}),
+        (" call:f{ a : 1 , b:[ 1 , 2 ] } ", "f", {"a": 1, "b": [1, 2]}),
         (f"call:f{{s:{Q}café 🚀{Q}}}", "f", {"s": "café 🚀"}),
     ],
 )

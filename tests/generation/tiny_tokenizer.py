@@ -26,9 +26,7 @@ def tiny_tokenizer() -> Tokenizer:
             if word[:end] not in vocab:
                 vocab[word[:end]] = len(vocab)
                 merges.append((word[: end - 1], word[end - 1]))
-    backend = Backend(
-        models.BPE(vocab=vocab, merges=merges, unk_token="<unk>", byte_fallback=True)
-    )
+    backend = Backend(models.BPE(vocab=vocab, merges=merges, unk_token="<unk>", byte_fallback=True))
     backend.normalizer = normalizers.Replace(" ", "▁")
     backend.decoder = decoders.Sequence(
         [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]

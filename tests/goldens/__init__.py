@@ -59,5 +59,8 @@ def greedy(family: str, case: str) -> list[int]:
 
 
 CASES = [
-    (family, case) for family in families.FAMILIES for case in meta(family)["case_seeds"]
-] if (FOLDER / families.FAMILIES[-1] / "meta.json").exists() else []
+    (family, case)
+    for family in families.FAMILIES
+    if (FOLDER / family / "meta.json").exists()  # not yet, while they are being generated
+    for case in meta(family)["case_seeds"]
+]

@@ -2,7 +2,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pytest
 
 from gemma4_mlx.errors import CheckpointError, InputError

@@ -24,7 +24,7 @@ def noise(mode: str, size: tuple[int, int] = (50, 30)) -> Image.Image:
 
 
 def pixels(value: Any) -> np.ndarray:
-    image, _ = load_image(value, [])
+    image = load_image(value, [])
     assert image.mode == "RGB"
     return np.asarray(image)
 
@@ -131,7 +131,7 @@ def test_transparency_is_laid_over_white(tmp_path: Path) -> None:
 def test_16_bit_grey_is_scaled(name: str, tmp_path: Path) -> None:
     grey = np.arange(0, 65536, 257, dtype=np.uint16).reshape(16, 16)
     notices: list[str] = []
-    image, _ = load_image(saved(tmp_path, Image.fromarray(grey), name), notices)
+    image = load_image(saved(tmp_path, Image.fromarray(grey), name), notices)
     np.testing.assert_array_equal(np.asarray(image)[..., 0], np.arange(256).reshape(16, 16))
     assert notices == [f"{tmp_path / name}: grey from 0 to 65535 scaled to 8 bits"]
 
@@ -260,7 +260,7 @@ def test_only_the_first_picture_of_an_animation(tmp_path: Path) -> None:
     file = tmp_path / "a.gif"
     frames[0].save(file, save_all=True, append_images=frames[1:])
     notices: list[str] = []
-    image, _ = load_image(file, notices)
+    image = load_image(file, notices)
     assert image.getpixel((0, 0)) == (255, 0, 0)
     assert notices == [f"{file}: only the first of 3 pictures in it is used"]
 

@@ -47,7 +47,9 @@ TOKEN_NAMES = {
 }
 
 
-def tokenizer_json(not_special: tuple[str, ...] = (), ignore_merges: bool = False) -> dict[str, Any]:
+def tokenizer_json(
+    not_special: tuple[str, ...] = (), ignore_merges: bool = False
+) -> dict[str, Any]:
     """A parsed tokenizer.json; ``not_special`` control tokens lack the flag."""
     pieces = [*CONTROL, *(f"<0x{byte:02X}>" for byte in range(256)), "\n", "▁"]
     pieces += [chr(code) for code in range(33, 127)]
@@ -171,7 +173,12 @@ def processor_dict(**feature_extractor: Any) -> dict[str, Any]:
         "audio_seq_length": 750,
         "feature_extractor": {"feature_size": 128, "sampling_rate": 16000, **feature_extractor},
         "image_processor": {"max_soft_tokens": 280, "do_normalize": False, **picture},
-        "video_processor": {"max_soft_tokens": 70, "num_frames": 32, "do_normalize": True, **picture},
+        "video_processor": {
+            "max_soft_tokens": 70,
+            "num_frames": 32,
+            "do_normalize": True,
+            **picture,
+        },
     }
 
 

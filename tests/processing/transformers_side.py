@@ -32,7 +32,7 @@ def processor(checkpoint: Path) -> Any:
     from transformers import AutoTokenizer
     from transformers.models.gemma4.processing_gemma4 import Gemma4Processor
 
-    class WithoutVideo(Gemma4Processor):  # type: ignore[misc]
+    class WithoutVideo(Gemma4Processor):
         def check_argument_for_proper_class(self, *_: Any) -> None:
             """Let the missing video processor pass."""
 

@@ -6,6 +6,7 @@ the positions and masks that the real processors give. Everything comes from
 a seed instead of the arrays.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -113,7 +114,7 @@ class PromptBuilder:
 
 def audio_tokens(frames: int) -> int:
     """Soft tokens of a clip: two convolutions of stride 2 halve the mel frames, rounding up."""
-    return -(-(-(-frames // 2)) // 2)
+    return math.ceil(math.ceil(frames / 2) / 2)
 
 
 def case_names(family: str) -> tuple[str, ...]:

@@ -76,7 +76,7 @@ def _random_value(
         # attention would be so sharp that the reference's own rounding shows in the third digit.
         scale = 1.2 * shape[0] ** -0.25
         return normal(scale, 0.3 * scale)
-    if name.endswith("router.scale") or "norm" in name and last == "weight":
+    if name.endswith("router.scale") or ("norm" in name and last == "weight"):
         return normal(1.0, 0.3)
     if last == "bias":
         return normal(0.0, 0.3)

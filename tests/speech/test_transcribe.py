@@ -32,7 +32,9 @@ def says(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[float | None]]:
         waiting = iter(replies)
         temperatures: list[float | None] = []
 
-        def make(_config: Any, temperature: float | None, *_rest: Any) -> Callable[[mx.array], mx.array]:
+        def make(
+            _config: Any, temperature: float | None, *_rest: Any
+        ) -> Callable[[mx.array], mx.array]:
             temperatures.append(temperature)
             return Script(TOKENIZER, next(waiting))
 
