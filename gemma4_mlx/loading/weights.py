@@ -132,7 +132,8 @@ def _check_fit(
     table: Mapping[str, mx.array],
     config: Gemma4Config,
 ) -> None:
-    expected = {name: array.shape for name, array in tree_flatten(model.parameters())}
+    parameters: dict[str, mx.array] = dict(tree_flatten(model.parameters()))
+    expected = {name: array.shape for name, array in parameters.items()}
     found = {name: tensor.shape for name, tensor in tensors.items()}
     text = config.text
     if text.hidden_size_per_layer_input:

@@ -152,11 +152,12 @@ def _read_content(
     if isinstance(content, str):
         text: str = plain_data(content, f"{where}.content")
         return _visible(text) if role == "assistant" else text
-    if role == "tool" and not isinstance(content, list | tuple):
-        return plain_data(content, f"{where}.content")  # a result as data
+    if role == "tool" and isinstance(content, int | float):
+        return content  # a result that is a number, true or false
     if not isinstance(content, list | tuple):
         raise InputError(
-            f"{where}.content is a {type(content).__name__}; expected text or a list of parts"
+            f"{where}.content is a {type(content).__name__}; expected text "
+            "(a tool's data as JSON text) or a list of parts"
         )
     parts = []
     for number, part in enumerate(content):

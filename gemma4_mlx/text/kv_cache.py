@@ -5,8 +5,8 @@ A global layer keeps everything, in a buffer that grows in steps. A local layer 
 stored already turned, their order does not matter to a single query. Layers that borrow keys and
 values have no entry of their own.
 
-MLX arrays are immutable, so a snapshot is a handful of references. A global layer is rewound by
-its length alone; a ring has overwritten what went before and needs the snapshot.
+A global layer is rewound by its length alone: what lies beyond is written over. A ring has lost
+what went before, so a snapshot holds it: references, since MLX arrays are immutable.
 """
 
 from collections.abc import Iterator
@@ -110,12 +110,16 @@ LayerCache = GlobalLayerCache | SlidingLayerCache
 
 @dataclass(frozen=True)
 class CacheSnapshot:
-    """The state of a KVCache at ``offset``: references, no copies."""
+    """The state of a KVCache at ``offset``: references to its rings, no copies.
+
+    ``rewinds`` counts how often the cache had been rewound before.
+    """
 
     offset: int
     left_padding: np.ndarray | None
     ends_in_vision: np.ndarray | None
     rings: tuple[tuple[mx.array | None, mx.array | None], ...]
+    rewinds: int
 
 
 class KVCache:
@@ -134,6 +138,7 @@ class KVCache:
         ]
         self.left_padding: np.ndarray | None = None
         self.ends_in_vision: np.ndarray | None = None
+        self._rewound_to: list[int] = []
 
     @property
     def offset(self) -> int:
@@ -156,15 +161,31 @@ class KVCache:
             self.offset,
             self.left_padding,
             self.ends_in_vision,
-            tuple((_same(layer.keys), _same(layer.values)) for layer in self._owned()),
+            tuple((_same(ring.keys), _same(ring.values)) for ring in self._rings()),
+            len(self._rewound_to),
         )
 
     def restore(self, snapshot: CacheSnapshot) -> None:
-        """Go back to a snapshot of this cache, any number of times."""
-        for layer, (keys, values) in zip(self._owned(), snapshot.rings, strict=True):
-            layer.keys, layer.values, layer.offset = _same(keys), _same(values), snapshot.offset
+        """Go back to a snapshot of this cache, any number of times.
+
+        Raises ValueError for a snapshot that is later than a state gone back to since: the global
+        layers have been written over there.
+        """
+        if any(offset < snapshot.offset for offset in self._rewound_to[snapshot.rewinds :]):
+            raise ValueError(
+                f"the snapshot at {snapshot.offset} tokens is later than a state that this cache "
+                "went back to since it was taken"
+            )
+        self._rewound_to.append(snapshot.offset)
+        for ring, (keys, values) in zip(self._rings(), snapshot.rings, strict=True):
+            ring.keys, ring.values = _same(keys), _same(values)
+        for layer in self._owned():
+            layer.offset = snapshot.offset
         self.left_padding = snapshot.left_padding
         self.ends_in_vision = snapshot.ends_in_vision
+
+    def _rings(self) -> Iterator[SlidingLayerCache]:
+        return (layer for layer in self._owned() if isinstance(layer, SlidingLayerCache))
 
     def _owned(self) -> Iterator[LayerCache]:
         return (layer for layer in self.layers if layer is not None)

@@ -227,7 +227,7 @@ def think(thought: str, answer: str) -> str:
     return f"<|channel>thought\n{thought}<channel|>{answer}"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Batch:
     """Inputs under the reference model's names; labels (B, N) for its last N positions."""
 
@@ -235,6 +235,7 @@ class Batch:
     labels: torch.Tensor
     words: list[list[int]]  # 1 + digit for every recording, in the order of input_features
     audio_tokens: list[int]
+    heard: torch.Tensor | None = None  # projected audio tokens, where they were computed before
 
 
 class Collator:

@@ -21,12 +21,14 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import distributed, nn
 from transformers import AutoTokenizer, Gemma4ForConditionalGeneration, Gemma4ImageProcessorPil
+from transformers.models.gemma4.modeling_gemma4 import Gemma4AudioModelOutput
 
 import checkpoint
 import evaluate
@@ -55,6 +57,20 @@ class Model(nn.Module):
         for module in gemma.modules():  # open bounds clip nothing, and cost a third of the time
             if hasattr(module, "use_clipped_linears"):
                 module.use_clipped_linears = False
+        self.remembered: torch.Tensor | None = None
+        self._listen = gemma.model.get_audio_features
+        gemma.model.get_audio_features = self._listen_or_remember
+
+    def _listen_or_remember(
+        self, input_features: torch.Tensor, input_features_mask: torch.Tensor, **kwargs: Any
+    ) -> Gemma4AudioModelOutput:
+        """In the reference model's place: skip the tower where its tokens are known already."""
+        if self.remembered is None:
+            return self._listen(input_features, input_features_mask, **kwargs)
+        tokens = self.remembered[None]
+        known = Gemma4AudioModelOutput(attention_mask=torch.ones(tokens.shape[:2], dtype=torch.bool))
+        known.pooler_output = tokens
+        return known
 
     def ctc_loss(self, tokens: torch.Tensor, lengths: list[int], words: list[list[int]]) -> torch.Tensor:
         """A digit's loss; `tokens` are those of all recordings, one after the other."""
@@ -77,13 +93,14 @@ class Model(nn.Module):
                 width = np.random.randint(1, 9)
                 start = np.random.randint(0, mel.shape[2] - width)
                 row[:, start : start + width] = row.mean()
-        heard = self.gemma.model.get_audio_features(mel, mask, return_dict=True)
+        heard = self._listen(mel, mask, return_dict=True)
         valid = heard.attention_mask
         return heard.pooler_output[valid], valid.sum(-1).tolist()
 
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Token loss of the answers and, where there is sound, the CTC loss."""
         width = batch.labels.shape[1]
+        self.remembered = batch.heard
         out = self.gemma(**batch.inputs, logits_to_keep=width + 1, use_cache=False)
         logits = out.logits[:, :-1].float()
         found = {
@@ -93,7 +110,7 @@ class Model(nn.Module):
         }
         known = batch.labels != IGNORED
         found["accuracy"] = (logits.argmax(-1) == batch.labels)[known].float().mean()
-        if batch.audio_tokens:
+        if batch.audio_tokens and batch.heard is None:
             found["ctc"] = self.ctc_loss(out.audio_hidden_states, batch.audio_tokens, batch.words)
         return found
 
@@ -101,6 +118,29 @@ class Model(nn.Module):
 def is_ears(name: str) -> bool:
     """Whether a parameter is trained by hearing alone."""
     return "audio" in name or name.startswith("ctc")
+
+
+class Memory:
+    """Recordings heard lately. While the ears are frozen each is used several times: the audio
+    tower costs twice as much as the decoder that learns to read it."""
+
+    def __init__(self, model: Model, batches: Iterator[Batch]) -> None:
+        self.model, self.batches = model, batches
+        self.kept: list[Batch] = []
+
+    def draw(self, rng: np.random.Generator) -> Batch:
+        if len(self.kept) < 16 or rng.random() < 0.25:
+            batch = next(self.batches)
+            with torch.no_grad():
+                heard = self.model._listen(
+                    batch.inputs["input_features"], batch.inputs["input_features_mask"], return_dict=True
+                )
+            batch.heard = heard.pooler_output[heard.attention_mask]
+            if len(self.kept) == 64:
+                self.kept.pop(int(rng.integers(64)))
+            self.kept.append(batch)
+            return batch
+        return self.kept[rng.integers(len(self.kept))]
 
 
 def average_gradients(model: nn.Module) -> None:
@@ -154,12 +194,15 @@ class Trainer:
             0.5 + 0.5 * math.cos(math.pi * min(1.0, self.step / self.steps))
         )
 
-    def update(self) -> None:
+    def update(self, *, frozen_ears: bool = False) -> None:
         """Apply the gathered gradients."""
         average_gradients(self.model)
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for group in self.optimizer.param_groups:
             group["lr"] = group["base"] * self.rate()
+        if frozen_ears:
+            for group in self.optimizer.param_groups[:2]:
+                group["lr"] = 0.0
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.step += 1
@@ -319,13 +362,16 @@ def train_together(model: Model, args: argparse.Namespace) -> None:
     judge = evaluate.Judge(
         Clips(args.data, SPEAKERS, DEV_INDICES), collate, short=48, long=8, scenes=40
     )
-    sounds = transcriptions(clips, trainer.step)
+    sounds = (collate(examples) for examples in transcriptions(clips, trainer.step))
+    memory = Memory(model, sounds)
     while trainer.step < trainer.steps:
         author = Author(clips, seeded(3, trainer.step))
-        found = model.losses(collate(next(sounds)))
-        (found["token"] + CTC_WEIGHT * found["ctc"]).backward()
-        trainer.note(token_loss=found["token"].item(), ctc_loss=found["ctc"].item(),
-                     token_accuracy=found["accuracy"].item())  # fmt: skip
+        frozen = trainer.step < args.frozen
+        found = model.losses(memory.draw(author.rng) if frozen else next(sounds))
+        if not frozen:
+            trainer.note(ctc_loss=found["ctc"].item())
+        (found["token"] + CTC_WEIGHT * found.get("ctc", 0.0)).backward()
+        trainer.note(token_loss=found["token"].item(), token_accuracy=found["accuracy"].item())
         kind = (trainer.step * WORLD + RANK) % 5
         if kind in (0, 2):
             others = author.scenes(5)
@@ -336,7 +382,7 @@ def train_together(model: Model, args: argparse.Namespace) -> None:
         found = model.losses(collate(others))
         (found["token"] + CTC_WEIGHT * found.get("ctc", 0.0)).backward()
         trainer.note(chat_loss=found["token"].item())
-        trainer.update()
+        trainer.update(frozen_ears=frozen)
         if trainer.step % args.every == 0 or trainer.step == trainer.steps:
             if RANK == 0:
                 trainer.save()
@@ -378,6 +424,7 @@ def main() -> None:
     parser.add_argument("--ears-steps", type=int, default=2500)
     parser.add_argument("--words-steps", type=int, default=1200)
     parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--frozen", type=int, default=1500, help="steps with frozen ears")
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--rate-ears", type=float, default=3e-4)
     parser.add_argument("--every", type=int, default=250, help="steps between evaluations")

@@ -29,7 +29,7 @@ def container(
     file = folder / name
     with av.open(str(file), "w", **more) as out:
         stream = out.add_stream(codec, rate=rate, layout=layout)
-        if codec == "wmav2":
+        if codec in ("aac", "wmav2"):
             stream.bit_rate = 128_000
         samples = np.repeat(tone(rate)[None], 2 if layout == "stereo" else 1, axis=0)
         frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout=layout)

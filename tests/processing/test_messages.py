@@ -32,6 +32,10 @@ def call(**function: Any) -> dict[str, Any]:
         ([{"role": "user", "content": None}], "has no content"),
         ([{"role": "user", "content": 5}], r"messages\[0\]\.content is a int; expected text"),
         ([{"role": "user", "content": {"type": "text"}}], r"content is a dict; expected text"),
+        (
+            [USER, calls(CALL), {"role": "tool", "content": {"t": 21}}],
+            r"messages\[2\]\.content is a dict; expected text \(a tool's data as JSON text\)",
+        ),
         ([{"role": "user", "content": ["Hi"]}], r"content\[0\] is 'Hi'; expected"),
         ([{"role": "user", "content": [{"text": "Hi"}]}], r"content\[0\] is \{'text'"),
         ([{"role": "user", "content": [{"type": "pdf"}]}], r"content\[0\] has the type 'pdf'"),
@@ -136,7 +140,7 @@ def test_media_are_collected_in_order() -> None:
     assert read.media[6].where == "messages[0].content[6]"
 
 
-def test_a_tools_answer_may_be_text_parts_or_data() -> None:
-    for content in ("21", {"t": 21}, 21, None, [{"type": "text", "text": "21"}]):
+def test_a_tools_answer_may_be_text_parts_or_a_number() -> None:
+    for content in ("21", 21, 2.5, True, None, [{"type": "text", "text": "21"}]):
         answer = {"role": "tool", "tool_call_id": "1", "content": content}
         assert len(read_messages([USER, calls(CALL), answer]).messages) == 3

@@ -78,7 +78,7 @@ def conversations() -> dict[str, list[dict[str, Any]]]:
         "reasoning": [
             {"role": "user", "content": "look"},
             {"role": "assistant", "thinking": "hm", "content": "", "tool_calls": [tool_call]},
-            {"role": "tool", "tool_call_id": "1", "content": {"a": 1, "b": [True, None, "x"]}},
+            {"role": "tool", "tool_call_id": "1", "content": 21.5},
         ],
         "developer": [
             {"role": "developer", "content": [TEXT, TEXT]},
@@ -163,7 +163,7 @@ def test_two_videos(processor: Processor) -> None:
     assert inputs["num_frames_per_video"].tolist() == [2, 3]
     assert inputs["pixel_values_videos"].shape[0] == 5
     text = processor.tokenizer.decode(inputs["input_ids"][0].tolist())
-    assert [stamp for stamp in text.split() if ":" in stamp][0].endswith("00:00")
+    assert text.count("00:00 <|image>") == 2
     assert text.count("00:01 <|image>") == 2
     assert text.count("00:02 <|image>") == 1
 
@@ -272,7 +272,7 @@ def test_a_context_that_is_too_long(processor: Processor) -> None:
 def test_unreadable_media(processor: Processor, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"no picture")
     for kind in ("image", "audio", "video"):
-        with pytest.raises(MediaError, match=r"a\.png is not a"):
+        with pytest.raises(MediaError, match=r"a\.png (is not a|has no) "):
             processor(user({"type": kind, "path": tmp_path / "a.png"}))
     with pytest.raises(InputError, match="max_soft_tokens is 99"):
         processor(user({"type": "image", "image": image()}), max_soft_tokens=99)

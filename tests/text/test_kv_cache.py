@@ -68,6 +68,20 @@ def test_a_snapshot_is_restored_any_number_of_times() -> None:
     assert fill(cache, 9, 12) == [list(range(4, 12)), list(range(12))]
 
 
+def test_a_snapshot_that_was_written_over_is_refused() -> None:
+    cache = KVCache(plan())
+    fill(cache, 0, 4)
+    early = cache.snapshot()
+    fill(cache, 4, 8)
+    late = cache.snapshot()
+    cache.restore(late)
+    cache.restore(early)
+    fill(cache, 4, 9)
+    with pytest.raises(ValueError, match="later than a state"):
+        cache.restore(late)
+    cache.restore(early)
+
+
 def test_local_layers_stop_growing_at_the_window() -> None:
     cache = KVCache(plan())
     fill(cache, 0, 600)
