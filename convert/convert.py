@@ -15,8 +15,9 @@ import mlx.core as mx
 from gemma4_convert.layout import mlx_config, mlx_name
 from gemma4_convert.policy import Quantization, is_matrix, quantization_of
 from gemma4_convert.writing import ShardWriter, new_directory, write_json
-from gemma4_mlx.config import Gemma4Config, read_json
+from gemma4_mlx.config import Gemma4Config
 from gemma4_mlx.errors import CheckpointError, InputError
+from gemma4_mlx.json_files import read_json
 from gemma4_mlx.layer_plan import plan_layers
 from gemma4_mlx.loading.rename import in_our_layout, is_dropped, module_path
 from gemma4_mlx.loading.safetensors_file import checkpoint_tensors

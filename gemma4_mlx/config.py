@@ -8,20 +8,18 @@ transformers' class defaults, which match no released model: a missing size is a
 This module imports no mlx, so that a plan can be drawn from a config alone.
 """
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from gemma4_mlx.errors import CheckpointError
+from gemma4_mlx.json_files import Section, read_json
 
 LayerKind = Literal["sliding_attention", "full_attention"]
 
 SLIDING: LayerKind = "sliding_attention"
 FULL: LayerKind = "full_attention"
-
-_REQUIRED = object()
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,7 @@ class TextConfig:
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> "TextConfig":
-        get = _Reader(raw, "text_config")
+        get = Section(raw, "text_config")
         num_layers = get("num_hidden_layers")
         layer_types = _layer_types(get("layer_types"), num_layers)
         k_eq_v = bool(get("attention_k_eq_v", False))
@@ -81,9 +79,9 @@ class TextConfig:
                 f"config.json: use_bidirectional_attention is {attention!r}; "
                 "only null and 'vision' exist in Gemma 4 chat models"
             )
-        _expect(raw, "hidden_activation", "gelu_pytorch_tanh")
-        _expect(raw, "attention_bias", False)
-        _expect(raw, "tie_word_embeddings", True)
+        get.expect("hidden_activation", "gelu_pytorch_tanh")
+        get.expect("attention_bias", False)
+        get.expect("tie_word_embeddings", True)
 
         moe = bool(get("enable_moe_block", False))
         return cls(
@@ -136,15 +134,15 @@ class VisionConfig:
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> "VisionConfig":
-        get = _Reader(raw, "vision_config")
+        get = Section(raw, "vision_config")
         rope = dict(get("rope_parameters"))
         if rope.get("rope_type") not in ("default", "axial"):
             raise CheckpointError(
                 f"config.json: vision rope_type is {rope.get('rope_type')!r}, "
                 "expected 'default' (released files) or 'axial' (transformers 5.23)"
             )
-        _expect(raw, "hidden_activation", "gelu_pytorch_tanh")
-        _expect(raw, "attention_bias", False)
+        get.expect("hidden_activation", "gelu_pytorch_tanh")
+        get.expect("attention_bias", False)
         return cls(
             hidden_size=get("hidden_size"),
             intermediate_size=get("intermediate_size"),
@@ -184,8 +182,8 @@ class AudioConfig:
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> "AudioConfig":
-        get = _Reader(raw, "audio_config")
-        _expect(raw, "hidden_act", "silu")
+        get = Section(raw, "audio_config")
+        get.expect("hidden_act", "silu")
         first, second = get("subsampling_conv_channels")
         return cls(
             hidden_size=get("hidden_size"),
@@ -235,7 +233,7 @@ class Gemma4Config:
         elif model_type != "gemma4":
             raise CheckpointError(_foreign_model(model_type))
 
-        get = _Reader(raw, "config.json")
+        get = Section(raw, "config.json")
         text = TextConfig.from_dict(get("text_config"))
         vision, audio = raw.get("vision_config"), raw.get("audio_config")
         # Without towers these ids occur nowhere; −1 is no token.
@@ -262,75 +260,9 @@ class Gemma4Config:
         return cls.from_dict(read_json(Path(path) / "config.json"))
 
 
-@dataclass(frozen=True)
-class GenerationConfig:
-    """Sampling defaults and end-of-turn ids of ``generation_config.json``.
-
-    Trap: id 50 ``<|tool_response>`` is an end of turn only in this file; a reader that takes
-    the ids from config.json alone runs past a tool call and invents the tool's answer.
-    """
-
-    eos_token_ids: tuple[int, ...]
-    temperature: float = 1.0
-    top_p: float = 0.95
-    top_k: int = 64
-    do_sample: bool = True
-    suppress_tokens: tuple[int, ...] = ()
-
-    @classmethod
-    def from_dir(cls, path: Path, config: Gemma4Config) -> "GenerationConfig":
-        """Read ``path/generation_config.json``; without one, the ids of config.json."""
-        file = Path(path) / "generation_config.json"
-        if not file.exists():
-            return cls(eos_token_ids=config.eos_token_ids)
-        raw = read_json(file)
-        chosen = {f.name: raw[f.name] for f in fields(cls) if raw.get(f.name) is not None}
-        chosen["suppress_tokens"] = tuple(raw.get("suppress_tokens") or ())
-        ids = raw.get("eos_token_id")
-        chosen["eos_token_ids"] = config.eos_token_ids if ids is None else as_id_tuple(ids)
-        return cls(**chosen)
-
-
 def as_id_tuple(ids: int | list[int] | tuple[int, ...]) -> tuple[int, ...]:
     """A config's token id field, which may be one id or a list, as a tuple."""
     return (ids,) if isinstance(ids, int) else tuple(ids)
-
-
-def read_json(file: Path) -> dict[str, Any]:
-    """Parse a JSON object; CheckpointError names the file when it cannot be."""
-    try:
-        raw = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CheckpointError(
-            f"{file} is missing: {file.parent} is not a complete checkpoint; download it again"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"{file} cannot be read as JSON ({error}); download it again"
-        ) from None
-    if not isinstance(raw, dict):
-        raise CheckpointError(f"{file} holds a JSON {type(raw).__name__}, expected an object")
-    return raw
-
-
-class _Reader:
-    """Looks keys up in one section of the config; a required one that is absent is an error."""
-
-    def __init__(self, raw: Mapping[str, Any], section: str):
-        if not isinstance(raw, Mapping):
-            raise CheckpointError(f"config.json: {section} is {raw!r}, expected an object")
-        self.raw, self.section = raw, section
-
-    def __call__(self, key: str, default: Any = _REQUIRED) -> Any:
-        value = self.raw.get(key)
-        if value is not None:
-            return value
-        if default is _REQUIRED:
-            raise CheckpointError(
-                f"config.json: {self.section} has no {key!r}; "
-                "use the config.json that came with the weights"
-            )
-        return default
 
 
 def _quant(raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -354,13 +286,6 @@ def _foreign_model(model_type: object) -> str:
     return (
         f"config.json is of a {model_type!r} model, expected 'gemma4': choose a Gemma 4 checkpoint"
     )
-
-
-def _expect(raw: Mapping[str, Any], key: str, only: object) -> None:
-    if key in raw and raw[key] is not None and raw[key] != only:
-        raise CheckpointError(
-            f"config.json: {key} is {raw[key]!r}, but every Gemma 4 model has {only!r}"
-        )
 
 
 def _layer_types(raw: Any, num_layers: int) -> tuple[LayerKind, ...]:

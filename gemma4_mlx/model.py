@@ -15,8 +15,9 @@ import mlx.nn as nn
 import numpy as np
 
 from gemma4_mlx.audio import AudioTower
-from gemma4_mlx.config import Gemma4Config, GenerationConfig
+from gemma4_mlx.config import Gemma4Config
 from gemma4_mlx.errors import InputError
+from gemma4_mlx.generation_config import GenerationConfig
 from gemma4_mlx.multimodal import AUDIO, IMAGE, VIDEO, Projector, SoftTokens, splice
 from gemma4_mlx.nn.masks import image_blocks
 from gemma4_mlx.text.decoder import Decoder

@@ -7,8 +7,10 @@ and other random numbers are compared live.
 from collections.abc import Callable
 from pathlib import Path
 
+import mlx.core as mx
 import numpy as np
 import pytest
+from mlx.utils import tree_flatten, tree_unflatten
 
 from gemma4_mlx.model import Gemma4Model
 from tests import goldens
@@ -57,6 +59,32 @@ def test_greedy_tokens_equal_the_goldens(family, case, golden_model) -> None:
     inputs = goldens.inputs(family, case)
     found = ours.greedy(golden_model(family), inputs, goldens.GREEDY_TOKENS)
     assert found == [goldens.greedy(family, case)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", families.FAMILIES)
+def test_goldens_notice_every_tensor(family) -> None:
+    """Any tensor changed at random changes the logits beyond the tolerance: none could be ignored.
+
+    Except the last layer's scalar, which the final norm takes out again.
+    """
+    model = ours.load_float32(goldens.checkpoint(family))
+    cases = [case for name, case in goldens.CASES if name == family][::-1]
+    random, unseen = np.random.RandomState(1), []
+    for name, tensor in tree_flatten(model.parameters()):
+        noise = mx.array(random.uniform(0.5, 1.5, tensor.shape), dtype=tensor.dtype)
+        if noise.size == 1:
+            noise = mx.full(tensor.shape, 0.7, dtype=tensor.dtype)
+        model.update(tree_unflatten([(name, tensor * noise)]))
+        if not any(_far_off(model, family, case) for case in cases):
+            unseen.append(name)
+        model.update(tree_unflatten([(name, tensor)]))
+    assert unseen == [f"language_model.layers.{len(model.plan) - 1}.layer_scalar"]
+
+
+def _far_off(model: Gemma4Model, family: str, case: str) -> bool:
+    found = ours.logits(model, goldens.inputs(family, case))
+    return ours.difference(found, goldens.logits(family, case)) > 2 * TOLERANCE
 
 
 @pytest.mark.parametrize("family", families.BIG)

@@ -114,8 +114,9 @@ def test_every_imported_package_is_declared() -> None:
 # From the bottom up; parts of one row never import each other.
 ROWS: list[set[str]] = [
     {"errors"},
-    {"config", "demo"},
-    {"layer_plan", "processing"},
+    {"json_files", "demo"},
+    {"config"},
+    {"generation_config", "layer_plan", "processing"},
     {"nn"},
     {"text", "vision", "audio"},
     {"multimodal"},
@@ -126,7 +127,7 @@ ROWS: list[set[str]] = [
     {"speech"},
 ]
 # processing stands beside the model: these are all that it knows, and all that know it.
-PROCESSING_KNOWS = {"config", "errors"}
+PROCESSING_KNOWS = {"config", "json_files", "errors"}
 KNOW_PROCESSING = {"loading", "generation", "speech"}
 
 
@@ -281,7 +282,7 @@ def test_doctests(module: str) -> None:
 
 # Longer than 300 lines and still one idea: file → lines it may have, and why.
 LONG_FILES = {
-    "gemma4_mlx/config.py": 420,  # one reader for four sections of one JSON file
+    "gemma4_mlx/config.py": 345,  # one reader for four sections of one JSON file
 }
 
 

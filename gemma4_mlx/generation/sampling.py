@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 import mlx.core as mx
 
-from gemma4_mlx.config import GenerationConfig
 from gemma4_mlx.errors import InputError
+from gemma4_mlx.generation_config import GenerationConfig
 
 Sampler = Callable[[mx.array], mx.array]
 

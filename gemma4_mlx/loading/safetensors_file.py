@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from gemma4_mlx.config import read_json
 from gemma4_mlx.errors import CheckpointError
+from gemma4_mlx.json_files import read_json
 
 _MAX_HEADER = 100_000_000  # the format's own limit, in bytes
 _ITEM_BYTES = {

@@ -16,8 +16,9 @@ import mlx.core as mx
 import mlx.nn as nn
 from mlx.utils import tree_flatten
 
-from gemma4_mlx.config import Gemma4Config, GenerationConfig
+from gemma4_mlx.config import Gemma4Config
 from gemma4_mlx.errors import CheckpointError, InputError
+from gemma4_mlx.generation_config import GenerationConfig
 from gemma4_mlx.layer_plan import plan_layers
 from gemma4_mlx.loading.ple_rows import FlashRows, MemoryRows, TableFormat
 from gemma4_mlx.loading.rename import PLE_TABLE, in_our_layout, is_dropped, module_path

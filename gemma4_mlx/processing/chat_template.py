@@ -21,8 +21,8 @@ from jinja2 import nodes
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from gemma4_mlx.config import read_json
 from gemma4_mlx.errors import CheckpointError, InputError
+from gemma4_mlx.json_files import read_json
 
 
 class ChatTemplate:

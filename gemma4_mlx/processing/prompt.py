@@ -77,7 +77,7 @@ def render_prompt(
     add_generation_prompt: bool,
 ) -> Prompt:
     """Render a checked conversation. InputError when the template refuses it."""
-    used = set(template.source) | set(_characters([conversation.messages, tools or []]))
+    used = set(template.source).union(*_strings([conversation.messages, tools]))
     free = (chr(code) for code in _PRIVATE_USE if chr(code) not in used)
     mark, reply_mark = next(free, ""), next(free, "")
     if not reply_mark:
@@ -109,14 +109,13 @@ def _marked(value: Any, breaks: re.Pattern[str], mark: str) -> Any:
     return value
 
 
-def _characters(value: Any) -> Iterator[str]:
-    """Every character of every string in plain data, repetitions included."""
+def _strings(value: Any) -> Iterator[str]:
+    """Every string in plain data, keys too."""
     if isinstance(value, str):
-        yield from value
+        yield value
     elif isinstance(value, dict):
-        for key, item in value.items():
-            yield from key
-            yield from _characters(item)
-    elif isinstance(value, list):
+        yield from value
+        value = list(value.values())
+    if isinstance(value, list):
         for item in value:
-            yield from _characters(item)
+            yield from _strings(item)

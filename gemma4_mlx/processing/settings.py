@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gemma4_mlx.config import read_json
 from gemma4_mlx.errors import CheckpointError, InputError
+from gemma4_mlx.json_files import read_json
 
 SOFT_TOKEN_BUDGETS = (70, 140, 280, 560, 1120)
 

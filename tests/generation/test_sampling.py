@@ -4,9 +4,9 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
-from gemma4_mlx.config import GenerationConfig
 from gemma4_mlx.errors import InputError
 from gemma4_mlx.generation.sampling import make_sampler
+from gemma4_mlx.generation_config import GenerationConfig
 
 DEFAULTS = GenerationConfig(eos_token_ids=(1,))
 

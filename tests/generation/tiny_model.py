@@ -7,7 +7,8 @@ from typing import Any
 import mlx.core as mx
 import mlx.utils
 
-from gemma4_mlx.config import Gemma4Config, GenerationConfig
+from gemma4_mlx.config import Gemma4Config
+from gemma4_mlx.generation_config import GenerationConfig
 from gemma4_mlx.model import Gemma4Model
 from gemma4_mlx.processing.processor import Processor
 from gemma4_mlx.processing.tokenizer import Tokenizer

@@ -9,7 +9,8 @@ from gemma4_mlx.processing.chat_template import ChatTemplate
 from gemma4_mlx.processing.processor import Processor
 from tests.processing import tiny, transformers_side
 
-GOLDENS = json.loads((Path(__file__).parent / "data" / "rendered_goldens.json").read_text())
+DATA = Path(__file__).parent / "data"
+GOLDENS = json.loads((DATA / "rendered_goldens.json").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +24,17 @@ def processors(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Processor]
 
 def test_there_are_goldens() -> None:
     assert len(GOLDENS["cases"]) == 11
+
+
+@pytest.mark.parametrize("name", GOLDENS["cases"])
+def test_a_checkpoints_own_template(name: str, tmp_path: Path) -> None:
+    """The first template that Google published differs in thinking, media and tools."""
+    case = GOLDENS["cases"][name]
+    processor = tiny.make_processor(tmp_path)
+    processor.chat_template = ChatTemplate((DATA / "launch.jinja").read_text(), "launch", {})
+    tools = GOLDENS["tools"] if case["tools"] else None
+    text = processor.apply_chat_template(case["messages"], tools, **case["kwargs"])
+    assert text == case["rendered"]["launch_small"]
 
 
 def of_text(case: dict[str, Any]) -> bool:

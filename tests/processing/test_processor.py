@@ -78,7 +78,7 @@ def conversations() -> dict[str, list[dict[str, Any]]]:
         "reasoning": [
             {"role": "user", "content": "look"},
             {"role": "assistant", "thinking": "hm", "content": "", "tool_calls": [tool_call]},
-            {"role": "tool", "tool_call_id": "1", "content": 21.5},
+            {"role": "tool", "tool_call_id": "1", "content": '{"a": 1}'},
         ],
         "developer": [
             {"role": "developer", "content": [TEXT, TEXT]},

@@ -1,0 +1,82 @@
+"""Turn a training run into the checkpoint: `python finish.py --data DIR --run DIR --out DIR`.
+
+Takes the averaged weights of the last stage, calibrates the clip bounds, writes the Hugging Face
+layout to OUT/hf, and beside it one recording and one picture that the model gets right, for the
+package to carry: digits.wav and scene.png, each with its text.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+from transformers import AutoTokenizer, Gemma4ImageProcessorPil
+
+import checkpoint
+import tokenizer as demo_tokenizer
+from calibrate import calibrate
+from chats import Author, Collator
+from evaluate import answer, heard_as, pictures
+from speech import (
+    DEV_INDICES,
+    RATE,
+    SPEAKERS,
+    TRAIN_INDICES,
+    WORDS,
+    Clips,
+    Utterance,
+    join,
+    resample,
+)
+
+
+def one_recording(clips: Clips, speaker: str, rng: np.random.Generator) -> Utterance:
+    """Six digits by one speaker with natural pauses, at a moderate level."""
+    digits = [int(digit) for digit in rng.choice(10, 6, replace=False)]
+    waves = [clips.draw(rng, digit, speaker) for digit in digits]
+    wave = join(waves, [float(p) for p in rng.uniform(0.15, 0.25, 5)], lead=0.25, tail=0.3)
+    return Utterance(resample(0.5 * wave / np.abs(wave).max()), " ".join(WORDS[d] for d in digits))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder of {digit}_{speaker}_{n}.wav")
+    parser.add_argument("--run", type=Path, required=True, help="what train.py wrote")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent)
+    args = parser.parse_args()
+
+    tokenizer = demo_tokenizer.build()
+    model = checkpoint.new_model(tokenizer)
+    average = torch.load(args.run / "together.pt")["average"]
+    state = {name.removeprefix("gemma."): p for name, p in average.items() if name.startswith("gemma.")}
+    model.load_state_dict({n: p.to(torch.bfloat16).float() for n, p in state.items()}, strict=False)
+    model.tie_weights()
+
+    folder = args.run / "hf"
+    collate = Collator(
+        AutoTokenizer.from_pretrained(folder), Gemma4ImageProcessorPil.from_pretrained(folder)
+    )
+    author = Author(Clips(args.data, SPEAKERS, TRAIN_INDICES), np.random.default_rng(7))
+    sounds = [batch for size in ("short", "medium", "long") for batch in author.digits(size)]
+    calibrate(model, (collate(b) for b in [*sounds, *(author.scenes(8) for _ in range(12))]))
+    checkpoint.save(model, tokenizer, args.out / "hf")
+
+    clips = Clips(args.data, SPEAKERS, DEV_INDICES)
+    rng = np.random.default_rng(3)
+    heard = [heard_as(one_recording(clips, SPEAKERS[i % 5], rng)) for i in range(10)]
+    right = (e for e, r in zip(heard, answer(model, collate, heard)) if e.answer == r)
+    recording = next(right).audio[0]
+    soundfile.write(args.out / "digits.wav", recording.samples, RATE, subtype="PCM_16")
+    (args.out / "digits.txt").write_text(recording.text + "\n", encoding="utf-8")
+    seen = pictures(9, seed=6)[2::3]  # three shapes each
+    right = (e for e, r in zip(seen, answer(model, collate, seen)) if e.answer == r)
+    picture = next(right)
+    picture.images[0].save(args.out / "scene.png", optimize=True)
+    (args.out / "scene.txt").write_text(picture.answer + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
