@@ -44,8 +44,8 @@ def load_weights(
         raise InputError(f"ple is {ple!r}, expected 'flash', 'memory' or 'auto'")
     config = Gemma4Config.from_dir(path)
     generation_config = GenerationConfig.from_dir(path, config)
-    infos = {module_path(name): info for name, info in checkpoint_tensors(path).items()}
-    tensors, table = _tensors(path, config)
+    sources = checkpoint_tensors(path)
+    tensors, table = _tensors(sources, config)
     config = _without_absent_towers(config, tensors)
 
     model = Gemma4Model(config, generation_config)
@@ -58,6 +58,7 @@ def load_weights(
         tensors = {name: _cast(tensor, dtype) for name, tensor in tensors.items()}
     model.load_weights(list(tensors.items()))
     if table:
+        infos = {module_path(name): info for name, info in sources.items()}
         infos = {part: infos[f"{PLE_TABLE}.{part}"] for part in table}
         settings = modes.of(PLE_TABLE) if "scales" in table else None
         model.use_ple_rows(_ple_rows(infos, table, TableFormat(settings, dtype), ple))
@@ -99,12 +100,14 @@ class _Quantization:
             ) from None
 
 
-def _tensors(path: Path, config: Gemma4Config) -> tuple[dict[str, mx.array], dict[str, mx.array]]:
+def _tensors(
+    sources: Mapping[str, TensorInfo], config: Gemma4Config
+) -> tuple[dict[str, mx.array], dict[str, mx.array]]:
     """All tensors under our names, unread; and those of the per-layer embedding table by part."""
     plan = plan_layers(config.text)
     tensors: dict[str, mx.array] = {}
     table: dict[str, mx.array] = {}
-    for file in sorted({info.file for info in checkpoint_tensors(path).values()}):
+    for file in sorted({info.file for info in sources.values()}):
         loaded = mx.load(str(file))
         assert isinstance(loaded, dict)  # what mx.load gives for safetensors
         for name, tensor in loaded.items():

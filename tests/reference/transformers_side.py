@@ -15,14 +15,16 @@ import torch
 import transformers
 from safetensors.torch import save_file
 from transformers import Gemma4Config, Gemma4ForConditionalGeneration
+from transformers.models.gemma4.modeling_gemma4 import Gemma4ClippableLinear
 
 from tests.reference import families
 from tests.reference.checkpoints import shard_checkpoint
-from tests.reference.inputs import Inputs
+from tests.reference.inputs import Inputs, make_case
 
 transformers.logging.set_verbosity_error()
 torch.set_num_threads(1)  # the models are tiny: threads would only wait for each other
 
+_CLIP_BOUNDS = ("input_min", "input_max", "output_min", "output_max")
 _IDS_NEVER_GENERATED = ("image_token_id", "video_token_id", "audio_token_id")
 
 
@@ -35,14 +37,39 @@ def build_model(config: dict[str, Any], seed: int) -> Gemma4ForConditionalGenera
     layers = config["text_config"]["num_hidden_layers"]
     with torch.no_grad():
         for name, tensor in model.state_dict().items():
-            if name != "lm_head.weight":
+            if name != "lm_head.weight" and not name.endswith(_CLIP_BOUNDS):
                 value = _random_value(name, tensor.shape, layers, generator)
                 # Rounded so that a checkpoint saved in bfloat16 holds the very same numbers.
                 tensor.copy_(value.bfloat16().float())
         # The reference reads a generated placeholder as the pad token, ours as a missing picture.
         embedding = model.get_input_embeddings().weight
         embedding[[config[name] for name in _IDS_NEVER_GENERATED]] *= 2.0**-5
-    return model.eval()
+        _set_clip_bounds(model.eval(), config, generator)
+    return model
+
+
+def _set_clip_bounds(
+    model: Gemma4ForConditionalGeneration, config: dict[str, Any], generator: torch.Generator
+) -> None:
+    """Bounds within what each layer sees and gives, so that all of them clip something."""
+
+    def bounds_of(values: torch.Tensor) -> torch.Tensor:
+        share = 0.02 + 0.13 * torch.rand(2, generator=generator)
+        levels = torch.stack([share[0], 1 - share[1]])
+        return torch.quantile(values.flatten(), levels).bfloat16().float()
+
+    def choose(module: Gemma4ClippableLinear, inputs: tuple[torch.Tensor]) -> None:
+        seen = inputs[0]
+        module.input_min[...], module.input_max[...] = low, high = bounds_of(seen)
+        given = module.linear(seen.clamp(low, high))
+        module.output_min[...], module.output_max[...] = bounds_of(given)
+
+    layers = [m for m in model.modules() if isinstance(m, Gemma4ClippableLinear)]
+    hooks = [m.register_forward_pre_hook(choose) for m in layers if m.use_clipped_linears]
+    if hooks:
+        model(**to_torch(make_case(config, "mixed", seed=1)), use_cache=False)
+    for hook in hooks:
+        hook.remove()
 
 
 def _random_value(
@@ -55,13 +82,6 @@ def _random_value(
         return low + (high - low) * torch.rand(shape, generator=generator)
 
     last = name.rsplit(".", 1)[-1]
-    # Activations are near unit scale, so these bounds do clip; behind a SiLU none is below −0.28.
-    if last == "input_min" and ("ffw_layer_2" in name or "linear_end" in name):
-        return uniform(-0.2, -0.05)
-    if last in ("input_min", "output_min"):
-        return uniform(-0.9, -0.15)
-    if last in ("input_max", "output_max"):
-        return uniform(0.15, 0.9)
     if last == "layer_scalar":
         return uniform(0.5, 1.2)
     if last == "per_dim_scale":
