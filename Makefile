@@ -37,7 +37,7 @@ wheel: $(BIN)/.installed-dev ## Build the wheel into dist/
 	@ls -l dist
 
 parity: $(BIN)/.installed-test ## Compare with transformers and write the figures into README.md
-	$(BIN)/python -m tests.parity
+	$(BIN)/python -m tests.parity --write README.md
 
 goldens: $(BIN)/.installed-test ## Make the reference outputs of the fast tests again (needs torch)
 	$(BIN)/python -m tests.goldens.generate

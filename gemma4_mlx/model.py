@@ -18,7 +18,15 @@ from gemma4_mlx.audio import AudioTower
 from gemma4_mlx.config import Gemma4Config
 from gemma4_mlx.errors import InputError
 from gemma4_mlx.generation_config import GenerationConfig
-from gemma4_mlx.multimodal import AUDIO, IMAGE, VIDEO, Projector, SoftTokens, splice
+from gemma4_mlx.multimodal import (
+    AUDIO,
+    IMAGE,
+    VIDEO,
+    Projector,
+    SoftTokens,
+    placeholder_ranks,
+    splice,
+)
 from gemma4_mlx.nn.masks import image_blocks
 from gemma4_mlx.text.decoder import Decoder
 from gemma4_mlx.text.kv_cache import KVCache
@@ -119,7 +127,13 @@ class Gemma4Model(nn.Module):
         soft_tokens.check(types)
         keep = logits_to_keep or ids.shape[1]
         hidden = self.forward_chunk(
-            ids, types, soft_tokens, cache=cache, keep=keep, attention_mask=attention_mask
+            ids,
+            types,
+            placeholder_ranks(types),
+            soft_tokens,
+            cache=cache,
+            keep=keep,
+            attention_mask=attention_mask,
         )
         return self.language_model.logits(hidden)
 
@@ -191,6 +205,7 @@ class Gemma4Model(nn.Module):
         self,
         ids: np.ndarray,
         types: np.ndarray,
+        ranks: np.ndarray,
         soft_tokens: SoftTokens,
         *,
         cache: KVCache | None = None,
@@ -198,6 +213,8 @@ class Gemma4Model(nn.Module):
         attention_mask: mx.array | None = None,
     ) -> mx.array:
         """Embed a chunk of ids (B, L), splice its soft tokens in, run the decoder.
+
+        ``ranks`` (B, L) are those of placeholder_ranks for the whole prompt.
 
         Returns the last ``keep`` hidden states (B, keep, hidden); (B, 0, hidden) with ``keep=0``.
         """
@@ -207,8 +224,7 @@ class Gemma4Model(nn.Module):
 
         plain = self._host_padded(ids)
         x = self.language_model.embed(mx.array(plain))
-        for modality in soft_tokens.by_modality:
-            x = splice(x, types == modality, soft_tokens, modality)
+        x = splice(x, types, ranks, soft_tokens)
         per_layer = None
         if self._ple_rows is not None:
             per_layer = self.language_model.per_layer_inputs(x, self._ple_rows.rows(plain))

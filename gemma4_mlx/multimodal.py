@@ -31,42 +31,53 @@ class Projector(nn.Module):
         return self.embedding_projection(rms_norm_no_scale(tokens, self.eps))
 
 
-@dataclass
+@dataclass(frozen=True)
 class SoftTokens:
-    """The towers' projected outputs by modality, each (tokens, hidden), in reading order.
-
-    ``take`` hands them out front to back, so that a prompt can be spliced chunk by chunk.
-    """
+    """The towers' projected outputs by modality, each (tokens, hidden), in reading order."""
 
     by_modality: dict[int, mx.array]
 
     def check(self, types: np.ndarray) -> None:
-        """InputError unless there is one token for every placeholder in types (B, L)."""
-        for modality, tokens in self.by_modality.items():
+        """InputError unless there is one token for every placeholder in types (B, L).
+
+        A single new token that is a placeholder was generated, and stands for no media.
+        """
+        if types.shape[1] == 1 and not self.by_modality:
+            return
+        for modality, name in MODALITIES.items():
             places = int((types == modality).sum())
-            if places != tokens.shape[0]:
-                name = MODALITIES[modality]
+            tokens = self.by_modality.get(modality)
+            given = 0 if tokens is None else tokens.shape[0]
+            if places != given:
                 raise InputError(
-                    f"the {name} encoder gave {tokens.shape[0]} tokens, but the prompt has "
-                    f"{places} {name} placeholders: pass the {name}s the prompt was made for"
+                    f"the {name} encoder gave {given} tokens, but the prompt has {places} {name} "
+                    f"placeholders: pass exactly the {name} inputs that the prompt was made for"
                 )
 
-    def take(self, modality: int, count: int) -> mx.array:
-        """The next ``count`` tokens of a modality."""
-        tokens = self.by_modality[modality]
-        self.by_modality[modality] = tokens[count:]
-        return tokens[:count]
+
+def placeholder_ranks(types: np.ndarray) -> np.ndarray:
+    """Which token of its modality each placeholder of types (B, L) is, row after row; (B, L).
+
+    Worked out for a whole prompt, it tells every chunk of it where its tokens lie.
+    """
+    ranks = np.zeros(types.size, dtype=np.int64)
+    flat = types.ravel()
+    for modality in MODALITIES:
+        places = flat == modality
+        ranks[places] = np.arange(places.sum())
+    return ranks.reshape(types.shape)
 
 
-def splice(x: mx.array, where: np.ndarray, soft_tokens: SoftTokens, modality: int) -> mx.array:
-    """Replace the embeddings at ``where`` (B, L) by the next tokens of a modality."""
-    places = np.flatnonzero(where)
-    if places.size == 0:
-        return x
-    tokens = soft_tokens.take(modality, places.size)
-    flat = x.reshape(-1, x.shape[-1])
-    flat[mx.array(places)] = tokens.astype(x.dtype)
-    return flat.reshape(x.shape)
+def splice(x: mx.array, types: np.ndarray, ranks: np.ndarray, soft_tokens: SoftTokens) -> mx.array:
+    """Replace the embeddings x (B, L, hidden) at placeholders by the towers' tokens."""
+    hidden = x.shape[-1]
+    for modality, tokens in soft_tokens.by_modality.items():
+        where = types == modality
+        if where.any():
+            flat = x.reshape(-1, hidden)
+            flat[mx.array(np.flatnonzero(where))] = tokens[mx.array(ranks[where])].astype(x.dtype)
+            x = flat.reshape(x.shape)
+    return x
 
 
 def media_inputs(inputs: Mapping[str, Any]) -> dict[str, Any]:

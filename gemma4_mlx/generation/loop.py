@@ -16,7 +16,7 @@ import numpy as np
 
 from gemma4_mlx.errors import CheckpointError, InputError
 from gemma4_mlx.model import Gemma4Model
-from gemma4_mlx.multimodal import IMAGE, VIDEO, media_inputs
+from gemma4_mlx.multimodal import IMAGE, VIDEO, media_inputs, placeholder_ranks
 from gemma4_mlx.nan_scan import tensors_with_nan
 from gemma4_mlx.text.kv_cache import KVCache
 from gemma4_mlx.text.padding import left_padding
@@ -89,6 +89,7 @@ def prefill(
     left_padding(inputs.get("attention_mask"), ids.shape, cache)
     soft_tokens = model.encode_media(**media_inputs(inputs))
     soft_tokens.check(types)
+    ranks = placeholder_ranks(types)
 
     total = ids.shape[1]
     start = 0
@@ -97,6 +98,7 @@ def prefill(
         hidden = model.forward_chunk(
             ids[:, start:end],
             types[:, start:end],
+            ranks[:, start:end],
             soft_tokens,
             cache=cache,
             keep=1 if end == total else 0,

@@ -62,7 +62,8 @@ def is_dropped(path: str, plan: tuple[LayerPlan, ...]) -> bool:
 
 def in_our_layout(path: str, tensor: mx.array) -> dict[str, mx.array]:
     """The tensor as our modules hold it, under one path or several; nothing is evaluated."""
-    if path.endswith(_GATE_UP):
+    # One that cannot be halved stays as it is, to be reported with all else that does not fit.
+    if path.endswith(_GATE_UP) and tensor.ndim == 3 and tensor.shape[-2] % 2 == 0:
         base = path.removesuffix("gate_up_proj") + "switch_glu."
         gate, up = mx.split(tensor, 2, axis=-2)
         # A half that stayed a view would be copied at every matrix product.

@@ -68,7 +68,7 @@ def read_header(file: Path) -> dict[str, TensorInfo]:
 def _tensor(file: Path, data_start: int, entry: dict[str, Any]) -> TensorInfo:
     begin, end = entry["data_offsets"]
     info = TensorInfo(file, entry["dtype"], tuple(entry["shape"]), data_start + begin)
-    if begin < 0 or info.nbytes != end - begin:
+    if begin < 0 or min(info.shape, default=0) < 0 or info.nbytes != end - begin:
         raise ValueError(f"byte range {begin}-{end} does not fit {info.dtype} {info.shape}")
     return info
 

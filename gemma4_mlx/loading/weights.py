@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -108,15 +108,22 @@ def _tensors(
     tensors: dict[str, mx.array] = {}
     table: dict[str, mx.array] = {}
     for file in sorted({info.file for info in sources.values()}):
-        loaded = mx.load(str(file))
-        assert isinstance(loaded, dict)  # what mx.load gives for safetensors
-        for name, tensor in loaded.items():
+        for name, tensor in _load(file).items():
             ours = module_path(name)
             if ours.startswith(PLE_TABLE + "."):
                 table[ours.removeprefix(PLE_TABLE + ".")] = tensor
             elif not is_dropped(ours, plan):
                 tensors.update(in_our_layout(ours, tensor))
     return tensors, table
+
+
+def _load(file: Path) -> dict[str, mx.array]:
+    """The tensors of a file whose header has been checked, not read yet."""
+    try:
+        return cast(dict[str, mx.array], mx.load(str(file)))
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(f"{file} cannot be read ({reason}): download it again") from None
 
 
 def _without_absent_towers(config: Gemma4Config, tensors: Mapping[str, mx.array]) -> Gemma4Config:

@@ -48,8 +48,11 @@ class ExpertLinear(nn.Module):
         self.weight = mx.zeros((experts, outputs, inputs))
 
     def __call__(self, x: mx.array, experts: mx.array, is_sorted: bool) -> mx.array:
-        weight = self.weight.swapaxes(-1, -2)
-        return mx.gather_mm(x, weight, rhs_indices=experts, sorted_indices=is_sorted)
+        weight, dtype = self.weight.swapaxes(-1, -2), x.dtype
+        if mx.default_device() == mx.cpu:  # whose gather_mm knows float32 alone
+            x, weight = x.astype(mx.float32), weight.astype(mx.float32)
+        out = mx.gather_mm(x, weight, rhs_indices=experts, sorted_indices=is_sorted)
+        return out.astype(dtype)
 
     def to_quantized(
         self, group_size: int | None = None, bits: int | None = None, mode: str = "affine"

@@ -114,7 +114,9 @@ class Author:
 
     def _conversation(self, media: bool) -> Example:
         rng = self.rng
-        turns = int(rng.choice((1, 2, 3, 4), p=(0.1, 0.5, 0.3, 0.1) if media else (0.6, 0.2, 0.15, 0.05)))
+        turns = int(
+            rng.choice((1, 2, 3, 4), p=(0.1, 0.5, 0.3, 0.1) if media else (0.6, 0.2, 0.15, 0.05))
+        )
         exchanges = [self._exchange(media) for _ in range(turns)]
         thinking = rng.random() < 0.25
         messages = self._maybe_system()
@@ -195,8 +197,10 @@ class Author:
         rng = self.rng
         if rng.random() < 0.6:
             return str(rng.choice(prompts.CITIES))
-        letters = "".join(rng.choice(list("aeiou" if i % 2 else "bcdfghklmnprstvwz"))
-                          for i in range(int(rng.integers(3, 9))))
+        letters = "".join(
+            rng.choice(list("aeiou" if i % 2 else "bcdfghklmnprstvwz"))
+            for i in range(int(rng.integers(3, 9)))
+        )
         return letters.capitalize()
 
     def _transcription_prompt(self) -> str:
@@ -288,9 +292,7 @@ class Collator:
             (name.image_token, name.boi_token, name.eoi_token, images),
         ):
             head, *rest = text.split(token)
-            text = head + "".join(
-                f"{begin}{token * next(counts)}{stop}{part}" for part in rest
-            )
+            text = head + "".join(f"{begin}{token * next(counts)}{stop}{part}" for part in rest)
         return self.encode(text)
 
     def _pad(self, rows: Sequence[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -39,9 +39,7 @@ def new_model(tokenizer: Tokenizer) -> Gemma4ForConditionalGeneration:
     return model
 
 
-def save(
-    model: Gemma4ForConditionalGeneration, tokenizer: Tokenizer, out: Path
-) -> None:
+def save(model: Gemma4ForConditionalGeneration, tokenizer: Tokenizer, out: Path) -> None:
     """Write the checkpoint beside `out` and move it there when it is whole."""
     temporary = out.with_name(out.name + ".part")
     shutil.rmtree(temporary, ignore_errors=True)

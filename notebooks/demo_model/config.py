@@ -124,8 +124,7 @@ def model_config(vocab_size: int, ids: dict[str, int]) -> dict[str, Any]:
         "image_token_id": ids["<|image|>"],
         "initializer_range": 0.02,
         "model_type": "gemma4",
-        "text_config": TEXT
-        | {"vocab_size": vocab_size, "vocab_size_per_layer_input": vocab_size},
+        "text_config": TEXT | {"vocab_size": vocab_size, "vocab_size_per_layer_input": vocab_size},
         "tie_word_embeddings": True,
         "transformers_version": "5.23.0",
         "video_token_id": ids["<|video|>"],

@@ -37,7 +37,10 @@ def edits(said: Sequence[str], heard: Sequence[str]) -> int:
     for word in heard:
         corner, row[0] = row[0], row[0] + 1
         for i, other in enumerate(said):
-            corner, row[i + 1] = row[i + 1], min(row[i + 1] + 1, row[i] + 1, corner + (word != other))
+            corner, row[i + 1] = (
+                row[i + 1],
+                min(row[i + 1] + 1, row[i] + 1, corner + (word != other)),
+            )
     return row[-1]
 
 
@@ -117,7 +120,9 @@ def pictures(count: int, seed: int) -> list[Example]:
     examples = []
     for i in range(count):
         scene = draw_scene(rng, 1 + i % 3)
-        messages = [{"role": "user", "content": user_turn("image", prompts.LOOK[i % len(prompts.LOOK)])}]
+        messages = [
+            {"role": "user", "content": user_turn("image", prompts.LOOK[i % len(prompts.LOOK)])}
+        ]
         examples.append(Example(messages, scene.text, images=(scene.image,)))
     return examples
 
@@ -187,7 +192,9 @@ def report(data: Path, model_folder: Path, size: int) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder of {digit}_{speaker}_{n}.wav")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder of {digit}_{speaker}_{n}.wav"
+    )
     parser.add_argument("--model", type=Path, default=Path(__file__).with_name("hf"))
     parser.add_argument("--size", type=int, default=200, help="recordings a group")
     parser.add_argument("--json", action="store_true")

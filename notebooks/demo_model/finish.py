@@ -43,7 +43,9 @@ def one_recording(clips: Clips, speaker: str, rng: np.random.Generator) -> Utter
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder of {digit}_{speaker}_{n}.wav")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder of {digit}_{speaker}_{n}.wav"
+    )
     parser.add_argument("--run", type=Path, required=True, help="what train.py wrote")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent)
     args = parser.parse_args()
@@ -51,7 +53,9 @@ def main() -> None:
     tokenizer = demo_tokenizer.build()
     model = checkpoint.new_model(tokenizer)
     average = torch.load(args.run / "together.pt")["average"]
-    state = {name.removeprefix("gemma."): p for name, p in average.items() if name.startswith("gemma.")}
+    state = {
+        name.removeprefix("gemma."): p for name, p in average.items() if name.startswith("gemma.")
+    }
     model.load_state_dict({n: p.to(torch.bfloat16).float() for n, p in state.items()}, strict=False)
     model.tie_weights()
 

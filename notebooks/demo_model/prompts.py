@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-_FORMAT = """
-
-Follow these specific instructions for formatting the answer:
-* Only output the transcription, with no newlines.
-* When transcribing numbers, write the digits, i.e. write 1.7 and not one point seven, and write 3 instead of three."""
+_FORMAT = (
+    "\n\nFollow these specific instructions for formatting the answer:\n"
+    "* Only output the transcription, with no newlines.\n"
+    "* When transcribing numbers, write the digits, i.e. write 1.7 and not one point seven, "
+    "and write 3 instead of three."
+)
 
 # Google's prompt for transcription, and the cookbook's for when the language is not known.
 TRANSCRIBE_ENGLISH = (
@@ -91,7 +92,8 @@ class QuestionSet:
     unknown: Question
 
 
-def read_questions(path: Path = Path(__file__).with_name("questions.toml")) -> QuestionSet:
+def read_questions() -> QuestionSet:
+    path = Path(__file__).with_name("questions.toml")
     table = tomllib.loads(path.read_text(encoding="utf-8"))
     return QuestionSet(
         questions=tuple(

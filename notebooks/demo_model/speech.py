@@ -104,12 +104,15 @@ def spoken(
     low, high = PAUSES[manner]
     one = speaker or (str(rng.choice(clips.speakers)) if rng.random() < 0.6 else None)
     tempo = rng.uniform(0.88, 1.12) if augment and rng.random() < 0.8 else 1.0
+    # Few different digits make many repetitions, which are easy to lose count of.
+    repeats = augment and rng.random() < 0.15
+    choice = rng.choice(10, int(rng.integers(1, 4)), replace=False) if repeats else np.arange(10)
     waves: list[np.ndarray] = []
     digits: list[int] = []
     pauses: list[float] = []
     room = seconds - 0.1
     for _ in range(count):
-        digit = int(rng.integers(10))
+        digit = int(rng.choice(choice))
         wave = clips.draw(rng, digit, one or str(rng.choice(clips.speakers)))
         if augment:
             wave = _vary(wave, rng, tempo)
@@ -141,7 +144,11 @@ def sparse(
     lead = float(rng.uniform(0, seconds - short.seconds)) if seconds > short.seconds else 0.0
     tail = max(0.0, seconds - short.seconds - lead)
     wave = np.concatenate(
-        [np.zeros(int(lead * RATE), np.float32), short.samples, np.zeros(int(tail * RATE), np.float32)]
+        [
+            np.zeros(int(lead * RATE), np.float32),
+            short.samples,
+            np.zeros(int(tail * RATE), np.float32),
+        ]
     )
     if augment and rng.random() < 0.5:
         wave = wave + _background(rng, len(wave), RATE) * 10 ** (rng.uniform(-70, -40) / 20)

@@ -69,9 +69,7 @@ def build() -> Tokenizer:
     )
     learner.train_from_iterator(
         corpus(),
-        BpeTrainer(
-            vocab_size=VOCAB_SIZE - fixed, initial_alphabet=alphabet, show_progress=False
-        ),
+        BpeTrainer(vocab_size=VOCAB_SIZE - fixed, initial_alphabet=alphabet, show_progress=False),
     )
     learned = json.loads(learner.to_str())["model"]
     tokens = [

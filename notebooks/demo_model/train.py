@@ -39,8 +39,10 @@ from speech import DEV_INDICES, SPEAKERS, TRAIN_INDICES, WORDS, Clips, Utterance
 
 CTC_WEIGHT = 0.5
 EMA_DECAY = 0.998
-FIELDS = ("stage", "step", "minutes", "rate", "token_loss", "ctc_loss", "chat_loss", "token_accuracy",
-          "wer_short", "wer_long", "scenes", "questions")  # fmt: skip
+FIELDS = (
+    "stage", "step", "minutes", "rate", "token_loss", "ctc_loss", "chat_loss", "token_accuracy",
+    "wer_short", "wer_long", "scenes", "questions",
+)  # fmt: skip
 
 RANK = int(os.environ.get("RANK", "0"))
 WORLD = int(os.environ.get("WORLD_SIZE", "1"))
@@ -68,11 +70,15 @@ class Model(nn.Module):
         if self.remembered is None:
             return self._listen(input_features, input_features_mask, **kwargs)
         tokens = self.remembered[None]
-        known = Gemma4AudioModelOutput(attention_mask=torch.ones(tokens.shape[:2], dtype=torch.bool))
+        known = Gemma4AudioModelOutput(
+            attention_mask=torch.ones(tokens.shape[:2], dtype=torch.bool)
+        )
         known.pooler_output = tokens
         return known
 
-    def ctc_loss(self, tokens: torch.Tensor, lengths: list[int], words: list[list[int]]) -> torch.Tensor:
+    def ctc_loss(
+        self, tokens: torch.Tensor, lengths: list[int], words: list[list[int]]
+    ) -> torch.Tensor:
         """A digit's loss; `tokens` are those of all recordings, one after the other."""
         padded = nn.utils.rnn.pad_sequence(list(tokens.split(lengths)))
         loss = F.ctc_loss(
@@ -133,7 +139,9 @@ class Memory:
             batch = next(self.batches)
             with torch.no_grad():
                 heard = self.model._listen(
-                    batch.inputs["input_features"], batch.inputs["input_features_mask"], return_dict=True
+                    batch.inputs["input_features"],
+                    batch.inputs["input_features_mask"],
+                    return_dict=True,
                 )
             batch.heard = heard.pooler_output[heard.attention_mask]
             if len(self.kept) == 64:
@@ -148,7 +156,9 @@ def average_gradients(model: nn.Module) -> None:
     if WORLD == 1:
         return
     parameters = list(model.parameters())
-    flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in parameters])
+    flat = torch.cat(
+        [(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in parameters]
+    )
     distributed.all_reduce(flat)
     flat /= WORLD
     for p, part in zip(parameters, flat.split([p.numel() for p in parameters])):
@@ -189,10 +199,9 @@ class Trainer:
             self._restore()
 
     def rate(self) -> float:
-        """Linear warm-up, then a half cosine to zero."""
-        return min(1.0, (self.step + 1) / 200) * (
-            0.5 + 0.5 * math.cos(math.pi * min(1.0, self.step / self.steps))
-        )
+        """Linear warm-up, a long plateau, and a half cosine to zero over the last 40 %."""
+        left = min(1.0, max(0.0, (1 - self.step / self.steps) / 0.4))
+        return min(1.0, (self.step + 1) / 200) * (0.5 - 0.5 * math.cos(math.pi * left))
 
     def update(self, *, frozen_ears: bool = False) -> None:
         """Apply the gathered gradients."""
@@ -417,7 +426,9 @@ def _judge(trainer: Trainer, judge: evaluate.Judge, args: argparse.Namespace) ->
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder of {digit}_{speaker}_{n}.wav")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder of {digit}_{speaker}_{n}.wav"
+    )
     parser.add_argument("--out", type=Path, required=True, help="checkpoints, log and hf/")
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--stage", choices=("ears", "words", "together", "all"), default="all")

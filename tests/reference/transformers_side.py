@@ -92,7 +92,7 @@ def _random_value(
         return normal(0.0, 2.0)
     if "language_model" in name and ".post_" in name and last == "weight":
         # What a layer adds outweighs the token's embedding, so that greedy text does not repeat.
-        mean = 6.5 / math.sqrt(layers)
+        mean = 5.0 / math.sqrt(layers)
         return normal(mean, 0.25 * mean)
     if last == "weight" and name.endswith(("q_norm.weight", "k_norm.weight")):
         # Scores are not scaled by the head size, so the norms have to: with weights around one
