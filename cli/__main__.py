@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from gemma4_cli.app import app
-from gemma4_cli.console import TRACEBACK_VARIABLE, ReaderGone, complain
+from gemma4_cli.console import TRACEBACK_VARIABLE, ReaderGone, clear_status, complain
 from gemma4_mlx.errors import Gemma4Error
 
 
@@ -39,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 f"(this is a bug; {TRACEBACK_VARIABLE}=1 shows where)"
             )
         return 1
+    finally:
+        clear_status()  # it hides the cursor
 
 
 def _run(arguments: Sequence[str] | None) -> int:

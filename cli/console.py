@@ -1,15 +1,22 @@
-"""What goes where: replies on stdout, everything said about them on stderr."""
+"""What goes where: replies on stdout, everything said about them on stderr.
+
+On a terminal rich draws what is going on and dims thoughts; it is imported for that alone.
+"""
 
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
 
 TRACEBACK_VARIABLE = "GEMMA4_TRACEBACK"
 
 # A reply must not move the cursor, recolour the screen or write to the clipboard.
 _CONTROLS = {code: None for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
-
-_DIM, _PLAIN, _ERASE_LINE = "\x1b[2m", "\x1b[0m", "\r\x1b[K"
 
 
 class ReaderGone(Exception):
@@ -20,14 +27,14 @@ class ReaderGone(Exception):
 class _Screen:
     """What stands on the line of the cursor, where stdout and stderr share a terminal."""
 
-    status: bool = False
+    status: "Progress | None" = None
     text: bool = False
 
     def make_room(self, for_text: bool = False) -> None:
         """Take a status away; begin a new line unless a reply's text goes on."""
-        if self.status:
-            print(_ERASE_LINE, end="", file=sys.stderr, flush=True)
-            self.status = False
+        if self.status is not None:
+            self.status.stop()
+            self.status = None
         if self.text and not for_text:
             print(flush=True)
             self.text = False
@@ -69,15 +76,25 @@ def think(text: str) -> None:
     """A piece of a thought, dimmed on a terminal, never on stdout."""
     _screen.make_room(for_text=True)
     if sys.stderr.isatty():
-        text = f"{_DIM}{text.translate(_CONTROLS)}{_PLAIN}"
-    print(text, end="", file=sys.stderr, flush=True)
+        _terminal().out(text.translate(_CONTROLS), style="dim", end="", highlight=False)
+    else:
+        print(text, end="", file=sys.stderr, flush=True)
 
 
-def status(message: str) -> None:
-    """What is going on, on one line that the next output replaces; on a terminal only."""
-    if sys.stderr.isatty() and not _screen.text:
-        print(f"{_ERASE_LINE}{_DIM}{message}{_PLAIN}", end="", file=sys.stderr, flush=True)
-        _screen.status = True
+def status(message: str, done: float = 0, total: float | None = None) -> None:
+    """What is going on, on one line that the next output replaces; on a terminal only.
+
+    The bar beside it shows ``done`` of ``total``, or only that work goes on.
+    """
+    if not sys.stderr.isatty() or _screen.text:
+        return
+    if _screen.status is None:
+        _screen.status = _progress()
+        _screen.status.add_task("")
+        _screen.status.start()
+    progress = _screen.status
+    message = message.translate(_CONTROLS)
+    progress.update(progress.task_ids[0], description=message, completed=done, total=total)
 
 
 def clear_status() -> None:
@@ -88,11 +105,25 @@ def clear_status() -> None:
 def prefill_status(done: int, total: int) -> None:
     """How far a long prompt has been read."""
     if done < total:
-        status(f"reading the prompt: {done:,} of {total:,} tokens")
+        status(f"reading the prompt: {done:,} of {total:,} tokens", done, total)
 
 
-def clock(seconds: float) -> str:
-    """1:02:03 or 2:03."""
-    minutes, second = divmod(int(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+@cache
+def _terminal() -> "Console":
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+def _progress() -> "Progress":
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}", style="dim", markup=False),
+        BarColumn(bar_width=20),
+        console=_terminal(),
+        transient=True,
+        redirect_stdout=False,  # a reply goes to stdout untouched
+        redirect_stderr=False,
+    )

@@ -27,10 +27,11 @@ def choose_model(named: str | None) -> str:
 def open_model(named: str | None) -> "tuple[str, Gemma4Model, Processor]":
     """Choose and load: its name, the model and its processor."""
     name = choose_model(named)
+
+    from gemma4_mlx.loading import find_checkpoint, load
+
+    checkpoint = find_checkpoint(name)  # a download shows its own progress
     status(f"loading {name}")
-
-    from gemma4_mlx.loading import load
-
-    model, processor = load(name)
+    model, processor = load(checkpoint)
     clear_status()
     return name, model, processor

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gemma4_cli import options
-from gemma4_cli.console import clock, complain, notice, notices, say, status
+from gemma4_cli.console import complain, notice, notices, say, status
 from gemma4_cli.files import plan_outputs, refuse_to_overwrite, write_whole
 from gemma4_cli.models import open_model
 from gemma4_mlx.errors import Gemma4Error, MediaError
@@ -49,7 +49,7 @@ def transcribe(
     from gemma4_mlx.speech.languages import language_name
 
     for given in (language, translate_to):
-        if given:
+        if given is not None:
             language_name(given)  # an unknown one is an error before anything is loaded
     targets = plan_outputs(files, output_dir, f".{output_format}") if output_dir else {}
 
@@ -106,7 +106,13 @@ def _transcribe(
     language: str | None,
     translate_to: str | None,
 ) -> "Transcript":
+    from gemma4_mlx.speech.clock import clock
+    from gemma4_mlx.speech.transcribe import Segment
     from gemma4_mlx.speech.transcribe import transcribe as transcribe_recording
+
+    def heard(segment: Segment, seconds: float) -> None:
+        place = f"{clock(segment.end)} of {clock(seconds)}"
+        status(f"{file.name}: {place}", segment.end, seconds)
 
     status(f"{file.name}: listening")
     return transcribe_recording(
@@ -115,9 +121,7 @@ def _transcribe(
         str(file),
         language,
         translate_to,
-        on_segment=lambda segment, seconds: status(
-            f"{file.name}: {clock(segment.end)} of {clock(seconds)}"
-        ),
+        on_segment=heard,
     )
 
 
@@ -136,7 +140,7 @@ def _written(
     document = {
         "file": str(file),
         "language": transcript.language,
-        "translate_to": language_name(translate_to) if translate_to else None,
+        "translate_to": language_name(translate_to) if translate_to is not None else None,
         "text": transcript.text,
         "segments": segments,
         "warnings": transcript.warnings,

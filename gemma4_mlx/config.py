@@ -8,6 +8,7 @@ transformers' class defaults, which match no released model: a missing size is a
 This module imports no mlx, so that a plan can be drawn from a config alone.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,50 +68,60 @@ class TextConfig:
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> "TextConfig":
         get = Section(raw, "text_config")
-        num_layers = get("num_hidden_layers")
-        layer_types = _layer_types(get("layer_types"), num_layers)
-        k_eq_v = bool(get("attention_k_eq_v", False))
-        head_dim, kv_heads = get("head_dim"), get("num_key_value_heads")
-        global_head_dim, global_kv_heads = _global_sizes(raw, layer_types, head_dim, kv_heads)
-
-        attention = get("use_bidirectional_attention", None)
-        if attention not in (None, "vision"):
-            raise CheckpointError(
-                f"config.json: use_bidirectional_attention is {attention!r}; "
-                "only null and 'vision' exist in Gemma 4 chat models"
-            )
         get.expect("hidden_activation", "gelu_pytorch_tanh")
         get.expect("attention_bias", False)
         get.expect("tie_word_embeddings", True)
+        # "all" exists in the reference, for embedding models made from Gemma.
+        get.expect("use_bidirectional_attention", "vision")
 
-        moe = bool(get("enable_moe_block", False))
+        num_layers, vocab_size = get.integer("num_hidden_layers"), get.integer("vocab_size")
+        layer_types = _layer_types(get, num_layers)
+        head_dim, kv_heads = get.integer("head_dim"), get.integer("num_key_value_heads")
+        global_head_dim, global_kv_heads = _global_sizes(get, layer_types, head_dim, kv_heads)
+        heads = get.integer("num_attention_heads")
+        if heads % kv_heads or heads % global_kv_heads:
+            get.refuse("num_attention_heads", f"a multiple of {kv_heads} and {global_kv_heads}")
+        if head_dim % 2 or global_head_dim % 2:
+            get.refuse("head_dim", "an even number")
+        shared = get.integer("num_kv_shared_layers", 0, at_least=0)
+        if shared >= num_layers:
+            get.refuse("num_kv_shared_layers", f"less than the {num_layers} layers")
+        pad = get.integer("pad_token_id", 0, at_least=0)
+        if pad >= vocab_size:
+            get.refuse("pad_token_id", f"an id below {vocab_size}")
+        moe = get.boolean("enable_moe_block")
+        experts = get.integer("num_experts") if moe else 0
+        top_k = get.integer("top_k_experts") if moe else 0
+        if top_k > experts:
+            get.refuse("top_k_experts", f"at most the {experts} experts")
+
         return cls(
-            vocab_size=get("vocab_size"),
-            hidden_size=get("hidden_size"),
-            intermediate_size=get("intermediate_size"),
+            vocab_size=vocab_size,
+            hidden_size=get.integer("hidden_size"),
+            intermediate_size=get.integer("intermediate_size"),
             num_hidden_layers=num_layers,
-            num_attention_heads=get("num_attention_heads"),
+            num_attention_heads=heads,
             num_key_value_heads=kv_heads,
             num_global_key_value_heads=global_kv_heads,
             head_dim=head_dim,
             global_head_dim=global_head_dim,
-            sliding_window=get("sliding_window"),
+            sliding_window=get.integer("sliding_window"),
             layer_types=layer_types,
-            rope=_text_rope(get("rope_parameters")),
-            max_position_embeddings=get("max_position_embeddings"),
-            rms_norm_eps=get("rms_norm_eps", 1e-6),
-            pad_token_id=get("pad_token_id", 0),
-            final_logit_softcapping=get("final_logit_softcapping", None),
-            num_kv_shared_layers=get("num_kv_shared_layers", 0),
-            use_double_wide_mlp=bool(get("use_double_wide_mlp", False)),
-            attention_k_eq_v=k_eq_v,
-            bidirectional_vision=attention == "vision",
-            vocab_size_per_layer_input=get("vocab_size_per_layer_input", get("vocab_size")),
-            hidden_size_per_layer_input=get("hidden_size_per_layer_input", 0) or 0,
+            rope=_text_rope(get.section("rope_parameters")),
+            max_position_embeddings=get.integer("max_position_embeddings"),
+            rms_norm_eps=get.number("rms_norm_eps", 1e-6),
+            pad_token_id=pad,
+            final_logit_softcapping=get.number("final_logit_softcapping", None),
+            num_kv_shared_layers=shared,
+            use_double_wide_mlp=get.boolean("use_double_wide_mlp"),
+            attention_k_eq_v=get.boolean("attention_k_eq_v"),
+            bidirectional_vision=get.value("use_bidirectional_attention", None) == "vision",
+            vocab_size_per_layer_input=get.integer("vocab_size_per_layer_input", vocab_size),
+            hidden_size_per_layer_input=get.integer("hidden_size_per_layer_input", 0, at_least=0),
             enable_moe_block=moe,
-            num_experts=get("num_experts") if moe else 0,
-            top_k_experts=get("top_k_experts") if moe else 0,
-            moe_intermediate_size=get("moe_intermediate_size") if moe else 0,
+            num_experts=experts,
+            top_k_experts=top_k,
+            moe_intermediate_size=get.integer("moe_intermediate_size") if moe else 0,
         )
 
 
@@ -135,28 +146,24 @@ class VisionConfig:
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> "VisionConfig":
         get = Section(raw, "vision_config")
-        rope = dict(get("rope_parameters"))
-        if rope.get("rope_type") not in ("default", "axial"):
-            raise CheckpointError(
-                f"config.json: vision rope_type is {rope.get('rope_type')!r}, "
-                "expected 'default' (released files) or 'axial' (transformers 5.23)"
-            )
+        rope = get.section("rope_parameters")
+        rope.expect("rope_type", "default", "axial")  # released files; transformers 5.23
         get.expect("hidden_activation", "gelu_pytorch_tanh")
         get.expect("attention_bias", False)
         return cls(
-            hidden_size=get("hidden_size"),
-            intermediate_size=get("intermediate_size"),
-            num_hidden_layers=get("num_hidden_layers"),
-            num_attention_heads=get("num_attention_heads"),
-            num_key_value_heads=get("num_key_value_heads"),
-            head_dim=get("head_dim"),
-            rms_norm_eps=get("rms_norm_eps", 1e-6),
-            rope_theta=rope.get("rope_theta", 100.0),
-            patch_size=get("patch_size"),
-            pooling_kernel_size=get("pooling_kernel_size"),
-            position_embedding_size=get("position_embedding_size"),
-            use_clipped_linears=bool(get("use_clipped_linears", False)),
-            standardize=bool(get("standardize", False)),
+            hidden_size=get.integer("hidden_size"),
+            intermediate_size=get.integer("intermediate_size"),
+            num_hidden_layers=get.integer("num_hidden_layers"),
+            num_attention_heads=get.integer("num_attention_heads"),
+            num_key_value_heads=get.integer("num_key_value_heads"),
+            head_dim=get.integer("head_dim"),
+            rms_norm_eps=get.number("rms_norm_eps", 1e-6),
+            rope_theta=rope.number("rope_theta", 100.0),
+            patch_size=get.integer("patch_size"),
+            pooling_kernel_size=get.integer("pooling_kernel_size"),
+            position_embedding_size=get.integer("position_embedding_size"),
+            use_clipped_linears=get.boolean("use_clipped_linears"),
+            standardize=get.boolean("standardize"),
         )
 
 
@@ -184,23 +191,27 @@ class AudioConfig:
     def from_dict(cls, raw: Mapping[str, Any]) -> "AudioConfig":
         get = Section(raw, "audio_config")
         get.expect("hidden_act", "silu")
-        first, second = get("subsampling_conv_channels")
+        channels = get.value("subsampling_conv_channels")
+        if not (isinstance(channels, list) and len(channels) == 2 and _all_positive(channels)):
+            get.refuse("subsampling_conv_channels", "two whole numbers of at least 1")
         return cls(
-            hidden_size=get("hidden_size"),
-            num_hidden_layers=get("num_hidden_layers"),
-            num_attention_heads=get("num_attention_heads"),
-            subsampling_conv_channels=(first, second),
-            conv_kernel_size=get("conv_kernel_size"),
-            residual_weight=get("residual_weight"),
-            attention_chunk_size=get("attention_chunk_size"),
-            attention_context_left=get("attention_context_left"),
-            attention_context_right=get("attention_context_right"),
-            attention_logit_cap=get("attention_logit_cap"),
-            attention_invalid_logits_value=get("attention_invalid_logits_value"),
-            use_clipped_linears=bool(get("use_clipped_linears", False)),
-            rms_norm_eps=get("rms_norm_eps", 1e-6),
-            gradient_clipping=get("gradient_clipping"),
-            output_proj_dims=get("output_proj_dims"),
+            hidden_size=get.integer("hidden_size"),
+            num_hidden_layers=get.integer("num_hidden_layers"),
+            num_attention_heads=get.integer("num_attention_heads"),
+            subsampling_conv_channels=(channels[0], channels[1]),
+            conv_kernel_size=get.integer("conv_kernel_size"),
+            residual_weight=get.number("residual_weight"),
+            attention_chunk_size=get.integer("attention_chunk_size"),
+            attention_context_left=get.integer("attention_context_left"),
+            attention_context_right=get.integer("attention_context_right", at_least=0),
+            attention_logit_cap=get.number("attention_logit_cap"),
+            attention_invalid_logits_value=get.number(
+                "attention_invalid_logits_value", above=-math.inf
+            ),
+            use_clipped_linears=get.boolean("use_clipped_linears"),
+            rms_norm_eps=get.number("rms_norm_eps", 1e-6),
+            gradient_clipping=get.number("gradient_clipping"),
+            output_proj_dims=get.integer("output_proj_dims"),
         )
 
 
@@ -233,24 +244,26 @@ class Gemma4Config:
         elif model_type != "gemma4":
             raise CheckpointError(_foreign_model(model_type))
 
-        get = Section(raw, "config.json")
-        text = TextConfig.from_dict(get("text_config"))
+        get = Section(raw, "the model")
+        get.expect("tie_word_embeddings", True)
+        text_section = get.section("text_config")
+        text = TextConfig.from_dict(text_section.raw)
         vision, audio = raw.get("vision_config"), raw.get("audio_config")
         # Without towers these ids occur nowhere; −1 is no token.
         return cls(
             text=text,
             vision=VisionConfig.from_dict(vision) if vision else None,
             audio=AudioConfig.from_dict(audio) if audio else None,
-            image_token_id=get("image_token_id", -1),
-            video_token_id=get("video_token_id", -1),
-            audio_token_id=get("audio_token_id", -1),
-            boi_token_id=get("boi_token_id", -1),
-            eoi_token_id=get("eoi_token_id", -1),
-            boa_token_id=get("boa_token_id", -1),
-            eoa_token_id=get("eoa_token_id", get("eoa_token_index", -1)),
-            eos_token_ids=as_id_tuple(
-                raw.get("eos_token_id") or get("text_config")["eos_token_id"]
+            image_token_id=get.integer("image_token_id", -1, at_least=0),
+            video_token_id=get.integer("video_token_id", -1, at_least=0),
+            audio_token_id=get.integer("audio_token_id", -1, at_least=0),
+            boi_token_id=get.integer("boi_token_id", -1, at_least=0),
+            eoi_token_id=get.integer("eoi_token_id", -1, at_least=0),
+            boa_token_id=get.integer("boa_token_id", -1, at_least=0),
+            eoa_token_id=get.integer(
+                "eoa_token_id", get.integer("eoa_token_index", -1, at_least=0), at_least=0
             ),
+            eos_token_ids=(get if raw.get("eos_token_id") else text_section).ids("eos_token_id"),
             quantization=_quant(raw).get("quantization"),
         )
 
@@ -267,15 +280,17 @@ def as_id_tuple(ids: int | list[int] | tuple[int, ...]) -> tuple[int, ...]:
 
 def _quant(raw: Mapping[str, Any]) -> dict[str, Any]:
     """The MLX quantization settings; a ``quantization_config`` of other tools is refused."""
-    if raw.get("quantization"):
-        return {"quantization": raw["quantization"]}
-    other = raw.get("quantization_config")
-    if other and "quant_method" in other:
+    settings = raw.get("quantization") or raw.get("quantization_config")
+    if not settings:
+        return {}
+    if not isinstance(settings, Mapping):
+        Section(raw, "the model").refuse("quantization", "an object with group_size and bits")
+    if "quant_method" in settings:
         raise CheckpointError(
-            f"the weights are quantized with {other['quant_method']!r}, which MLX cannot read: "
+            f"the weights are quantized with {settings['quant_method']!r}, which MLX cannot read: "
             "use the bf16 checkpoint, or an MLX conversion of it"
         )
-    return {"quantization": other} if other else {}
+    return {"quantization": settings}
 
 
 def _foreign_model(model_type: object) -> str:
@@ -288,53 +303,58 @@ def _foreign_model(model_type: object) -> str:
     )
 
 
-def _layer_types(raw: Any, num_layers: int) -> tuple[LayerKind, ...]:
-    kinds = tuple(raw)
-    unknown = sorted(set(kinds) - {SLIDING, FULL})
-    if unknown or len(kinds) != num_layers:
-        raise CheckpointError(
-            f"config.json: layer_types names {len(kinds)} layers of kinds {sorted(set(kinds))}, "
-            f"expected {num_layers} of {SLIDING!r} and {FULL!r}"
-        )
-    return kinds
+def _all_positive(values: list[Any]) -> bool:
+    return all(type(value) is int and value > 0 for value in values)
+
+
+def _layer_types(get: Section, num_layers: int) -> tuple[LayerKind, ...]:
+    kinds = get.value("layer_types")
+    if (
+        not isinstance(kinds, list)
+        or len(kinds) != num_layers
+        or any(kind not in (SLIDING, FULL) for kind in kinds)
+    ):
+        get.refuse("layer_types", f"a list of {num_layers} times {SLIDING!r} or {FULL!r}")
+    return tuple(kinds)
 
 
 def _global_sizes(
-    raw: Mapping[str, Any], layer_types: tuple[LayerKind, ...], head_dim: int, kv_heads: int
+    get: Section, layer_types: tuple[LayerKind, ...], head_dim: int, kv_heads: int
 ) -> tuple[int, int]:
     """Head dim and kv heads of the global layers, from either style of config."""
-    overrides = raw.get("per_layer_config")
-    if overrides is None:
+    if get.value("per_layer_config", None) is None:
         # num_global_key_value_heads counts only where keys serve as values (26B, 31B).
-        global_kv = raw.get("num_global_key_value_heads") if raw.get("attention_k_eq_v") else None
-        return raw.get("global_head_dim") or head_dim, global_kv or kv_heads
+        k_eq_v = get.boolean("attention_k_eq_v")
+        return (
+            get.integer("global_head_dim", head_dim),
+            get.integer("num_global_key_value_heads", kv_heads) if k_eq_v else kv_heads,
+        )
 
     # transformers 5.23: {"05": {"head_dim": …}, …} by layer index, or by kind of layer.
+    overrides = get.section("per_layer_config")
+    names = {str(int(key)): key for key in overrides.raw if str(key).isdigit()}
     per_kind: dict[str, set[tuple[int, int]]] = {SLIDING: set(), FULL: set()}
-    by_index = {int(key): value for key, value in overrides.items() if str(key).isdigit()}
     for index, kind in enumerate(layer_types):
-        layer = by_index.get(index, overrides.get(kind, {}))
-        sizes = (layer.get("head_dim", head_dim), layer.get("num_key_value_heads", kv_heads))
-        per_kind[kind].add(sizes)
-    if len(per_kind[FULL]) > 1 or per_kind[SLIDING] - {(head_dim, kv_heads)}:
-        raise CheckpointError(
-            "config.json: per_layer_config gives layers of one kind different head sizes, "
-            "which no Gemma 4 model has"
+        name = names.get(str(index), kind)
+        layer = overrides.section(name) if name in overrides.raw else Section({}, name)
+        per_kind[kind].add(
+            (
+                layer.integer("head_dim", head_dim),
+                layer.integer("num_key_value_heads", kv_heads),
+            )
         )
+    if len(per_kind[FULL]) > 1 or per_kind[SLIDING] - {(head_dim, kv_heads)}:
+        get.refuse("per_layer_config", "the same sizes for all layers of a kind")
     return next(iter(per_kind[FULL]), (head_dim, kv_heads))
 
 
-def _text_rope(raw: Mapping[str, Any]) -> dict[LayerKind, RopeConfig]:
+def _text_rope(get: Section) -> dict[LayerKind, RopeConfig]:
     rope: dict[LayerKind, RopeConfig] = {}
     for kind, known in ((SLIDING, "default"), (FULL, "proportional")):
-        parameters = raw.get(kind) or {}
-        if parameters.get("rope_type") != known or "rope_theta" not in parameters:
-            raise CheckpointError(
-                f"config.json: rope_parameters[{kind!r}] is {parameters!r}, "
-                f"expected rope_type {known!r} and a rope_theta"
-            )
+        parameters = get.section(kind)
+        parameters.expect("rope_type", known)
         rope[kind] = RopeConfig(
-            theta=float(parameters["rope_theta"]),
-            partial_rotary_factor=float(parameters.get("partial_rotary_factor", 1.0)),
+            theta=parameters.number("rope_theta"),
+            partial_rotary_factor=parameters.number("partial_rotary_factor", 1.0, to=1.0),
         )
     return rope

@@ -1,9 +1,13 @@
 """What ``generation_config.json`` says: how to sample, and where a reply ends."""
 
-from dataclasses import dataclass, fields
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from gemma4_mlx.config import Gemma4Config, as_id_tuple
+from gemma4_mlx.config import Gemma4Config
+from gemma4_mlx.errors import CheckpointError
 from gemma4_mlx.json_files import read_json
 
 
@@ -24,13 +28,76 @@ class GenerationConfig:
 
     @classmethod
     def from_dir(cls, path: Path, config: Gemma4Config) -> "GenerationConfig":
-        """Read ``path/generation_config.json``; without one, the ids of config.json."""
+        """Read ``path/generation_config.json``; without one, the ids of config.json.
+
+        A value that is absent or null takes its default. Raises CheckpointError for one of
+        another type or out of range: a token that does not exist would never end a reply.
+        """
         file = Path(path) / "generation_config.json"
         if not file.exists():
             return cls(eos_token_ids=config.eos_token_ids)
         raw = read_json(file)
-        chosen = {f.name: raw[f.name] for f in fields(cls) if raw.get(f.name) is not None}
-        chosen["suppress_tokens"] = tuple(raw.get("suppress_tokens") or ())
-        ids = raw.get("eos_token_id")
-        chosen["eos_token_ids"] = config.eos_token_ids if ids is None else as_id_tuple(ids)
-        return cls(**chosen)
+        vocab_size = config.text.vocab_size
+
+        def read(key: str, default: Any, valid: Callable[[Any], bool], expected: str) -> Any:
+            found = raw.get(key)
+            if found is None:
+                return default
+            if not valid(found):
+                raise CheckpointError(
+                    f"{file}: {key} is {found!r:.60}, expected {expected}; "
+                    "use the generation_config.json that came with the weights"
+                )
+            return found
+
+        def is_id(value: Any) -> bool:
+            return type(value) is int and 0 <= value < vocab_size
+
+        def are_ids(value: Any) -> bool:
+            return isinstance(value, list) and all(map(is_id, value))
+
+        eos = read(
+            "eos_token_id",
+            list(config.eos_token_ids),
+            lambda value: is_id(value) or (are_ids(value) and value != []),
+            f"a token id below {vocab_size} or a list of them",
+        )
+        return cls(
+            eos_token_ids=tuple(eos) if isinstance(eos, list) else (eos,),
+            temperature=read(
+                "temperature",
+                cls.temperature,
+                lambda value: _is_number(value) and 0 <= value < math.inf,
+                "a number of at least 0",
+            ),
+            top_p=read(
+                "top_p",
+                cls.top_p,
+                lambda value: _is_number(value) and 0 < value <= 1,
+                "a number above 0 and up to 1",
+            ),
+            top_k=read(
+                "top_k",
+                cls.top_k,
+                lambda value: type(value) is int and value >= 0,
+                "a whole number of at least 0",
+            ),
+            do_sample=read(
+                "do_sample",
+                cls.do_sample,
+                lambda value: isinstance(value, bool),
+                "true or false",
+            ),
+            suppress_tokens=tuple(
+                read(
+                    "suppress_tokens",
+                    [],
+                    are_ids,
+                    f"a list of token ids below {vocab_size}",
+                )
+            ),
+        )
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float)

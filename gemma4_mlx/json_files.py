@@ -1,13 +1,14 @@
-"""Reading a checkpoint's JSON files, with errors that name the file or the key."""
+"""Reading a checkpoint's JSON files, with errors that name the file, the key and the remedy."""
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from gemma4_mlx.errors import CheckpointError
 
-_REQUIRED = object()
+_REQUIRED: Any = object()
 
 
 def read_json(file: Path) -> dict[str, Any]:
@@ -18,7 +19,7 @@ def read_json(file: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{file} is missing: {file.parent} is not a complete checkpoint; download it again"
         ) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(
             f"{file} cannot be read as JSON ({error}); download it again"
         ) from None
@@ -28,17 +29,22 @@ def read_json(file: Path) -> dict[str, Any]:
 
 
 class Section:
-    """Looks keys up in one section of the config; a required one that is absent is an error."""
+    """Looks up typed values in one object of ``config.json``.
 
-    def __init__(self, raw: Mapping[str, Any], name: str):
+    A value that is absent (or null) gives the default; without a default, and for a value of
+    another type or out of range, CheckpointError says what was expected.
+    """
+
+    def __init__(self, raw: Any, name: str):
         if not isinstance(raw, Mapping):
-            raise CheckpointError(f"config.json: {name} is {raw!r}, expected an object")
+            raise CheckpointError(f"config.json: {name} is {raw!r:.60}, expected an object")
         self.raw, self.name = raw, name
 
-    def __call__(self, key: str, default: Any = _REQUIRED) -> Any:
-        value = self.raw.get(key)
-        if value is not None:
-            return value
+    def value(self, key: str, default: Any = _REQUIRED) -> Any:
+        """The value as it is."""
+        found = self.raw.get(key)
+        if found is not None:
+            return found
         if default is _REQUIRED:
             raise CheckpointError(
                 f"config.json: {self.name} has no {key!r}; "
@@ -46,10 +52,53 @@ class Section:
             )
         return default
 
-    def expect(self, key: str, only: object) -> None:
-        """CheckpointError unless the value is absent or the one that every Gemma 4 model has."""
-        value = self.raw.get(key)
-        if value is not None and value != only:
-            raise CheckpointError(
-                f"config.json: {key} is {value!r}, but every Gemma 4 model has {only!r}"
-            )
+    def integer(self, key: str, default: Any = _REQUIRED, *, at_least: int = 1) -> Any:
+        """A whole number."""
+        found = self.value(key, default)
+        if found is default or (type(found) is int and found >= at_least):
+            return found
+        self.refuse(key, f"a whole number of at least {at_least}")
+
+    def number(
+        self, key: str, default: Any = _REQUIRED, *, above: float = 0.0, to: float = math.inf
+    ) -> Any:
+        """A number greater than ``above``, up to ``to``."""
+        found = self.value(key, default)
+        if found is default:
+            return found
+        if type(found) in (int, float) and above < found <= to:
+            return float(found)
+        limit = "" if to == math.inf else f", at most {to}"
+        self.refuse(key, f"a number above {above}{limit}")
+
+    def boolean(self, key: str) -> bool:
+        """True or false; false when absent."""
+        found = self.value(key, False)
+        if isinstance(found, bool):
+            return found
+        self.refuse(key, "true or false")
+
+    def section(self, key: str) -> "Section":
+        """An object within this one."""
+        return Section(self.value(key), f"{self.name}.{key}")
+
+    def ids(self, key: str) -> tuple[int, ...]:
+        """One token id or a list of them, as a tuple."""
+        found = self.value(key)
+        listed = found if isinstance(found, list) else [found]
+        if listed and all(type(item) is int and item >= 0 for item in listed):
+            return tuple(listed)
+        self.refuse(key, "a token id or a list of them")
+
+    def expect(self, key: str, *only: object) -> None:
+        """Nothing but these values, the first of which is what every Gemma 4 model has."""
+        found = self.raw.get(key)
+        if found is not None and found not in only:
+            self.refuse(key, " or ".join(repr(value) for value in only))
+
+    def refuse(self, key: str, expected: str) -> NoReturn:
+        """CheckpointError: the value of this key is not what was expected."""
+        raise CheckpointError(
+            f"config.json: {key} of {self.name} is {self.raw.get(key)!r:.60}, expected {expected}; "
+            "use the config.json that came with the weights"
+        )

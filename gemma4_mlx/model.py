@@ -2,8 +2,7 @@
 
 A prompt holds one placeholder id per token that a tower will give. Their embeddings are replaced,
 in reading order, by the projected outputs of the vision and audio towers; to the per-layer
-embeddings those positions count as padding. A placeholder for which no media is passed stays the
-pad token's embedding, as in the reference.
+embeddings those positions count as padding.
 
 Source: transformers ``modeling_gemma4`` (Gemma4Model, Gemma4ForConditionalGeneration).
 """
@@ -24,7 +23,7 @@ from gemma4_mlx.multimodal import (
     VIDEO,
     Projector,
     SoftTokens,
-    placeholder_ranks,
+    TokenLayout,
     splice,
 )
 from gemma4_mlx.nn.masks import image_blocks
@@ -33,6 +32,8 @@ from gemma4_mlx.text.kv_cache import KVCache
 from gemma4_mlx.text.padding import left_padding
 from gemma4_mlx.text.per_layer_embeddings import RowSource
 from gemma4_mlx.vision import VisionTower
+
+_TYPES = (0, IMAGE, VIDEO, AUDIO)
 
 # Tells the model which tokens (B,) a step was built for, where it needs their table rows.
 Feed = Callable[[np.ndarray], None]
@@ -105,7 +106,8 @@ class Gemma4Model(nn.Module):
         (N, patches, 768) in [0, 1], ``image_position_ids`` (N, patches, 2) with −1 for padding,
         the same for the frames of all videos, ``input_features`` (N, frames, mels) and
         ``input_features_mask`` (N, frames). ``attention_mask`` (B, L) marks left padding.
-        ``mm_token_type_ids`` (B, L): 1 image, 2 video, 3 audio; derived from the ids when None.
+        ``mm_token_type_ids`` (B, L): 1 image, 2 video, 3 audio; derived from the ids when None, and
+        used, as in the reference, for the image blocks of the big models alone.
         ``logits_to_keep``: of the last so many tokens; None or 0 keeps all.
 
         With a cache the ids continue what it holds. On models that see images as blocks (26B,
@@ -113,8 +115,7 @@ class Gemma4Model(nn.Module):
 
         Raises InputError when shapes, counts or lengths do not fit.
         """
-        ids = self.host_ids(input_ids)
-        types = self.token_types(ids, mm_token_type_ids)
+        layout = self.layout(input_ids, mm_token_type_ids)
         soft_tokens = self.encode_media(
             pixel_values=pixel_values,
             image_position_ids=image_position_ids,
@@ -124,48 +125,42 @@ class Gemma4Model(nn.Module):
             input_features=input_features,
             input_features_mask=input_features_mask,
         )
-        soft_tokens.check(types)
-        keep = logits_to_keep or ids.shape[1]
+        soft_tokens.check(layout.types)
+        keep = logits_to_keep or layout.ids.shape[1]
+        if keep < 0:
+            raise InputError(f"logits_to_keep is {keep}, expected 0 or more")
         hidden = self.forward_chunk(
-            ids,
-            types,
-            placeholder_ranks(types),
-            soft_tokens,
-            cache=cache,
-            keep=keep,
-            attention_mask=attention_mask,
+            layout, soft_tokens, cache=cache, keep=keep, attention_mask=attention_mask
         )
         return self.language_model.logits(hidden)
 
-    def host_ids(self, input_ids: mx.array) -> np.ndarray:
-        """input_ids (B, L) on the host; InputError unless all are in the vocabulary."""
+    def layout(self, input_ids: mx.array, mm_token_type_ids: mx.array | None = None) -> TokenLayout:
+        """What stands where in input_ids (B, L); InputError unless they are of this vocabulary."""
         ids = np.array(input_ids)
-        if ids.ndim != 2 or ids.size == 0:
-            raise InputError(f"input_ids has shape {ids.shape}, expected (batch, tokens)")
+        if ids.ndim != 2 or ids.size == 0 or ids.dtype.kind not in "iu":
+            raise InputError(
+                f"input_ids is {ids.dtype} of shape {ids.shape}, expected whole numbers of shape "
+                "(batch, tokens)"
+            )
         low, high = int(ids.min()), int(ids.max())
-        if low < 0 or high >= self.config.text.vocab_size:
+        config = self.config
+        if low < 0 or high >= config.text.vocab_size:
             raise InputError(
                 f"input_ids hold {low if low < 0 else high}, but the vocabulary has ids 0 to "
-                f"{self.config.text.vocab_size - 1}: use this model's own tokenizer"
+                f"{config.text.vocab_size - 1}: use this model's own tokenizer"
             )
-        return ids
-
-    def token_types(self, ids: np.ndarray, given: mx.array | None = None) -> np.ndarray:
-        """What stands at each position of ids (B, L): 0 text, 1 image, 2 video, 3 audio."""
-        if given is not None:
-            types = np.array(given)
-            if types.shape != ids.shape:
-                raise InputError(
-                    f"mm_token_type_ids has shape {types.shape}, expected that of input_ids "
-                    f"{ids.shape}"
-                )
-            return types
-        config = self.config
         types = np.zeros(ids.shape, dtype=np.int32)
         types[ids == config.image_token_id] = IMAGE
         types[ids == config.video_token_id] = VIDEO
         types[ids == config.audio_token_id] = AUDIO
-        return types
+
+        shown = None if mm_token_type_ids is None else np.array(mm_token_type_ids)
+        if shown is not None and (shown.shape != ids.shape or not np.isin(shown, _TYPES).all()):
+            raise InputError(
+                f"mm_token_type_ids has shape {shown.shape} and values from {shown.min()} to "
+                f"{shown.max()}, expected 0 to 3 in the shape of input_ids {ids.shape}"
+            )
+        return TokenLayout.of(ids, types, shown)
 
     def encode_media(
         self,
@@ -203,28 +198,24 @@ class Gemma4Model(nn.Module):
 
     def forward_chunk(
         self,
-        ids: np.ndarray,
-        types: np.ndarray,
-        ranks: np.ndarray,
+        layout: TokenLayout,
         soft_tokens: SoftTokens,
         *,
         cache: KVCache | None = None,
         keep: int | None = None,
         attention_mask: mx.array | None = None,
     ) -> mx.array:
-        """Embed a chunk of ids (B, L), splice its soft tokens in, run the decoder.
-
-        ``ranks`` (B, L) are those of placeholder_ranks for the whole prompt.
+        """Embed a chunk of a prompt (B, L), splice its soft tokens in, run the decoder.
 
         Returns the last ``keep`` hidden states (B, keep, hidden); (B, 0, hidden) with ``keep=0``.
         """
-        self.check_length(ids.shape[1], cache)
-        padding = left_padding(attention_mask, ids.shape, cache)
-        blocks = self._blocks(types, cache)
+        self.check_fits(layout.ids.shape, cache)
+        padding = left_padding(attention_mask, layout.ids.shape, cache)
+        blocks = self._blocks(layout.is_picture, cache)
 
-        plain = self._host_padded(ids)
+        plain = self._host_padded(layout.ids)
         x = self.language_model.embed(mx.array(plain))
-        x = splice(x, types, ranks, soft_tokens)
+        x = splice(x, layout, soft_tokens)
         per_layer = None
         if self._ple_rows is not None:
             per_layer = self.language_model.per_layer_inputs(x, self._ple_rows.rows(plain))
@@ -245,7 +236,7 @@ class Gemma4Model(nn.Module):
         of a table on flash are needed, a function is returned too: call it with the tokens (B,)
         once they are known, before the logits are evaluated.
         """
-        self.check_length(1, cache)
+        self.check_fits((tokens.shape[0], 1), cache)
         ids = self._padded_placeholders(tokens)[:, None]
         x = self.language_model.embed(ids)
         per_layer, feed = None, None
@@ -280,27 +271,32 @@ class Gemma4Model(nn.Module):
             )
         return self.embed_vision(mx.concatenate(self.vision_tower(pixels, positions)))
 
-    def check_length(self, length: int, cache: KVCache | None) -> None:
-        """InputError when ``length`` further tokens are more than the context holds."""
-        total = length + (cache.offset if cache is not None else 0)
+    def check_fits(self, shape: tuple[int, ...], cache: KVCache | None) -> None:
+        """InputError unless ids of this shape (B, L) can follow what the cache holds."""
+        rows, length = shape
+        offset = 0 if cache is None else cache.offset
         limit = self.config.text.max_position_embeddings
-        if total > limit:
+        if offset + length > limit:
             raise InputError(
-                f"{total} tokens are more than this model's context of {limit}: shorten the "
-                "prompt or start a new conversation"
+                f"{offset + length} tokens are more than this model's context of {limit}: shorten "
+                "the prompt or start a new conversation"
+            )
+        if cache is not None and offset and cache.rows != rows:
+            raise InputError(
+                f"the cache holds {cache.rows} rows, but input_ids has {rows}: continue the same "
+                "batch, or start a new cache"
             )
 
-    def _blocks(self, types: np.ndarray, cache: KVCache | None) -> mx.array | None:
+    def _blocks(self, is_picture: np.ndarray, cache: KVCache | None) -> mx.array | None:
         """Block ids (B, L) of image and frame tokens, on the models that see blocks."""
         if not self.config.text.bidirectional_vision:
             return None
-        is_vision = (types == IMAGE) | (types == VIDEO)
         if cache is not None:
             before = cache.ends_in_vision
-            if before is not None and bool((before & is_vision[:, 0]).any()):
+            if before is not None and bool((before & is_picture[:, 0]).any()):
                 raise InputError(
                     "this call begins inside an image block, whose tokens must see each other: "
                     "cut the prompt before or after the image"
                 )
-            cache.ends_in_vision = is_vision[:, -1]
-        return image_blocks(mx.array(is_vision)) if is_vision.any() else None
+            cache.ends_in_vision = is_picture[:, -1]
+        return image_blocks(mx.array(is_picture)) if is_picture.any() else None

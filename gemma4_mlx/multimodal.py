@@ -55,11 +55,39 @@ class SoftTokens:
                 )
 
 
-def placeholder_ranks(types: np.ndarray) -> np.ndarray:
-    """Which token of its modality each placeholder of types (B, L) is, row after row; (B, L).
+@dataclass(frozen=True)
+class TokenLayout:
+    """What stands at each position of a prompt, or of a chunk of it; every array is (B, L).
 
-    Worked out for a whole prompt, it tells every chunk of it where its tokens lie.
+    ``types`` are those of the ids. ``ranks`` count the placeholders of a modality, row after row
+    of the whole prompt: they tell which of the tower's tokens belongs where. ``is_picture`` marks
+    the tokens of images and video frames, which the big models see as blocks.
     """
+
+    ids: np.ndarray
+    types: np.ndarray
+    ranks: np.ndarray
+    is_picture: np.ndarray
+
+    @classmethod
+    def of(cls, ids: np.ndarray, types: np.ndarray, shown: np.ndarray | None) -> "TokenLayout":
+        """``shown`` are mm_token_type_ids given beside the ids; None: as ``types``."""
+        shown = types if shown is None else shown
+        is_picture = (shown == IMAGE) | (shown == VIDEO)
+        return cls(ids, types, _ranks(types), is_picture)
+
+    def part(self, start: int, stop: int) -> "TokenLayout":
+        """Positions ``start`` to ``stop`` of every row."""
+        columns = slice(start, stop)
+        return TokenLayout(
+            self.ids[:, columns],
+            self.types[:, columns],
+            self.ranks[:, columns],
+            self.is_picture[:, columns],
+        )
+
+
+def _ranks(types: np.ndarray) -> np.ndarray:
     ranks = np.zeros(types.size, dtype=np.int64)
     flat = types.ravel()
     for modality in MODALITIES:
@@ -68,19 +96,21 @@ def placeholder_ranks(types: np.ndarray) -> np.ndarray:
     return ranks.reshape(types.shape)
 
 
-def splice(x: mx.array, types: np.ndarray, ranks: np.ndarray, soft_tokens: SoftTokens) -> mx.array:
+def splice(x: mx.array, layout: TokenLayout, soft_tokens: SoftTokens) -> mx.array:
     """Replace the embeddings x (B, L, hidden) at placeholders by the towers' tokens."""
     hidden = x.shape[-1]
     for modality, tokens in soft_tokens.by_modality.items():
-        where = types == modality
+        where = layout.types == modality
         if where.any():
             flat = x.reshape(-1, hidden)
-            flat[mx.array(np.flatnonzero(where))] = tokens[mx.array(ranks[where])].astype(x.dtype)
+            flat[mx.array(np.flatnonzero(where))] = tokens[mx.array(layout.ranks[where])].astype(
+                x.dtype
+            )
             x = flat.reshape(x.shape)
     return x
 
 
-def media_inputs(inputs: Mapping[str, Any]) -> dict[str, Any]:
+def tower_inputs(inputs: Mapping[str, Any]) -> dict[str, Any]:
     """The entries of a processor's output that ``encode_media`` takes."""
     names = (
         "pixel_values",

@@ -16,7 +16,7 @@ import numpy as np
 
 from gemma4_mlx.errors import CheckpointError, InputError
 from gemma4_mlx.model import Gemma4Model
-from gemma4_mlx.multimodal import IMAGE, VIDEO, media_inputs, placeholder_ranks
+from gemma4_mlx.multimodal import TokenLayout, tower_inputs
 from gemma4_mlx.nan_scan import tensors_with_nan
 from gemma4_mlx.text.kv_cache import KVCache
 from gemma4_mlx.text.padding import left_padding
@@ -45,31 +45,36 @@ def generate_tokens(
     Raises InputError for inputs that do not fit, CheckpointError when a weight holds NaN.
     """
     logits = prefill(model, inputs, cache, step_size=prefill_step_size, on_chunk=on_prefill)
-    if mx.isnan(logits).any().item():
-        raise CheckpointError(_nan_message(model))
-
-    tokens = sampler(logits)
-    mx.async_eval(tokens)
-    for step in range(max_tokens):
-        feed = None
-        known: np.ndarray | None = None
-        upcoming = tokens
+    step = _Step(sampler, logits)
+    mx.async_eval(step.tokens, step.is_nan)
+    for count in range(1, max_tokens + 1):
+        feed, upcoming, known = None, step, None
         try:
-            if step + 1 < max_tokens:
-                next_logits, feed = model.decode_step(tokens, cache)
-                upcoming = sampler(next_logits)
+            if count < max_tokens:
+                next_logits, feed = model.decode_step(step.tokens, cache)
+                upcoming = _Step(sampler, next_logits)
                 if feed is None:
-                    mx.async_eval(upcoming)
-            known = np.array(tokens)
+                    mx.async_eval(upcoming.tokens, upcoming.is_nan)
+            known = np.array(step.tokens)
         finally:
             # Also when interrupted: a step whose rows are never written would leave nonsense
             # in the cache.
             if feed is not None:
-                feed(np.array(tokens) if known is None else known)
+                feed(np.array(step.tokens) if known is None else known)
         if feed is not None:
-            mx.async_eval(upcoming)
+            mx.async_eval(upcoming.tokens, upcoming.is_nan)
+        if step.is_nan.item():
+            raise CheckpointError(_nan_message(model))
         yield known.tolist()
-        tokens = upcoming
+        step = upcoming
+
+
+class _Step:
+    """What one step gives: a token for each row, and whether any of its logits is NaN."""
+
+    def __init__(self, sampler: Sampler, logits: mx.array):
+        self.tokens = sampler(logits)
+        self.is_nan = mx.isnan(logits).any()
 
 
 def prefill(
@@ -83,25 +88,18 @@ def prefill(
     """Take a prompt into the cache, ``step_size`` tokens at a time; the last logits (B, vocab)."""
     if step_size < 1:
         raise InputError(f"the prefill step size is {step_size}, expected 1 or more")
-    ids = model.host_ids(inputs["input_ids"])
-    types = model.token_types(ids, inputs.get("mm_token_type_ids"))
-    model.check_length(ids.shape[1], cache)
-    left_padding(inputs.get("attention_mask"), ids.shape, cache)
-    soft_tokens = model.encode_media(**media_inputs(inputs))
-    soft_tokens.check(types)
-    ranks = placeholder_ranks(types)
+    layout = model.layout(inputs["input_ids"], inputs.get("mm_token_type_ids"))
+    model.check_fits(layout.ids.shape, cache)
+    left_padding(inputs.get("attention_mask"), layout.ids.shape, cache)
+    soft_tokens = model.encode_media(**tower_inputs(inputs))
+    soft_tokens.check(layout.types)
 
-    total = ids.shape[1]
+    total = layout.ids.shape[1]
     start = 0
     while start < total:
-        end = _chunk_end(start, step_size, types, model.config.text.bidirectional_vision)
+        end = _chunk_end(start, step_size, layout, model.config.text.bidirectional_vision)
         hidden = model.forward_chunk(
-            ids[:, start:end],
-            types[:, start:end],
-            ranks[:, start:end],
-            soft_tokens,
-            cache=cache,
-            keep=1 if end == total else 0,
+            layout.part(start, end), soft_tokens, cache=cache, keep=1 if end == total else 0
         )
         if end < total:
             mx.eval(cache.arrays())
@@ -111,15 +109,15 @@ def prefill(
     return model.language_model.logits(hidden)[:, -1]
 
 
-def _chunk_end(start: int, step_size: int, types: np.ndarray, blocks: bool) -> int:
+def _chunk_end(start: int, step_size: int, layout: TokenLayout, blocks: bool) -> int:
     """Where the chunk that begins at ``start`` ends: never inside an image, if those are blocks."""
-    total = types.shape[1]
+    is_picture = layout.is_picture
+    total = is_picture.shape[1]
     end = min(start + step_size, total)
     if not blocks or end == total:
         return end
-    is_vision = (types == IMAGE) | (types == VIDEO)
     # Position p is inside a block when it and the position before it show a picture.
-    inside = (is_vision[:, 1:] & is_vision[:, :-1]).any(axis=0)
+    inside = (is_picture[:, 1:] & is_picture[:, :-1]).any(axis=0)
     before = end
     while before > start and inside[before - 1]:
         before -= 1

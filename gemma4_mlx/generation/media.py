@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gemma4_mlx.processing.images import load_image
+from gemma4_mlx.processing.messages import read_messages
 from gemma4_mlx.processing.waveform import load_waveform
 
 Message = Mapping[str, Any]
@@ -14,8 +15,10 @@ def hold_media(messages: Sequence[Message], sampling_rate: int) -> tuple[list[Me
     """The messages with pictures and recordings given by path read into memory.
 
     Returns them and a line for each thing that was changed in reading (resampled, mixed down).
-    Videos stay paths: their frames are chosen when the prompt is made. Raises MediaError.
+    Videos stay paths: their frames are chosen when the prompt is made. Raises MediaError, and
+    InputError for messages the processor would refuse: reading a part keeps one source of it.
     """
+    read_messages(messages)
     notices: list[str] = []
     held: list[Message] = []
     for message in messages:

@@ -6,15 +6,14 @@ the temperature is applied first, then top-k, then top-p, which is the order of 
 implementation (mlx-lm filters at temperature 1 and cools afterwards, so its nucleus differs).
 """
 
-import math
 from collections.abc import Callable
 
 import mlx.core as mx
 
 from gemma4_mlx.errors import InputError
+from gemma4_mlx.generation.arguments import number, whole_number
+from gemma4_mlx.generation.loop import Sampler
 from gemma4_mlx.generation_config import GenerationConfig
-
-Sampler = Callable[[mx.array], mx.array]
 
 
 def make_sampler(
@@ -29,13 +28,19 @@ def make_sampler(
     What is left out comes from ``generation_config``; temperature 0 is greedy. ``top_k`` 0 and
     ``top_p`` 1 turn their filter off. With a ``seed`` the sampler has its own random stream, so
     the same logits give the same ids whatever else draws random numbers.
-    Raises InputError for values out of range.
+    Raises InputError for values of another type or out of range.
     """
     if temperature is None:
         temperature = generation_config.temperature if generation_config.do_sample else 0.0
-    top_p = generation_config.top_p if top_p is None else top_p
-    top_k = generation_config.top_k if top_k is None else top_k
-    _check(temperature, top_p, top_k, seed)
+    temperature = number("temperature", temperature)
+    if temperature < 0:
+        raise InputError(f"temperature is {temperature}, expected 0 (greedy) or a positive number")
+    top_p = number("top_p", generation_config.top_p if top_p is None else top_p)
+    if not 0 < top_p <= 1:
+        raise InputError(f"top_p is {top_p}, expected a number above 0 and up to 1 (1: off)")
+    top_k = whole_number("top_k", generation_config.top_k if top_k is None else top_k, 0)
+    if seed is not None:
+        seed = whole_number("seed", seed, 0, below=2**64)
     suppress = _suppressor(generation_config.suppress_tokens)
 
     if temperature == 0:
@@ -55,17 +60,6 @@ def make_sampler(
         return mx.random.categorical(scores, key=keys())
 
     return sample
-
-
-def _check(temperature: float, top_p: float, top_k: int, seed: int | None) -> None:
-    if not (math.isfinite(temperature) and temperature >= 0):
-        raise InputError(f"temperature is {temperature}, expected 0 (greedy) or a positive number")
-    if not 0 < top_p <= 1:
-        raise InputError(f"top_p is {top_p}, expected a number above 0 and up to 1 (1: off)")
-    if top_k < 0 or top_k != int(top_k):
-        raise InputError(f"top_k is {top_k}, expected a whole number of at least 0 (0: off)")
-    if seed is not None and not 0 <= seed < 2**64:
-        raise InputError(f"seed is {seed}, expected a whole number from 0 to 2**64 - 1")
 
 
 def _suppressor(tokens: tuple[int, ...]) -> Callable[[mx.array], mx.array]:

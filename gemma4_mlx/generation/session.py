@@ -18,7 +18,7 @@ from gemma4_mlx.generation.prompt import Prompt
 from gemma4_mlx.generation.reply import ReplyReader, inside_thought
 from gemma4_mlx.generation.sampling import make_sampler
 from gemma4_mlx.generation.stats import Stopwatch
-from gemma4_mlx.generation.stream import Chunk, read_reply, reply_limit
+from gemma4_mlx.generation.stream import Chunk, check_lengths, read_reply, reply_limit
 
 if TYPE_CHECKING:
     from gemma4_mlx.model import Gemma4Model
@@ -60,6 +60,7 @@ class ChatSession:
         self.prefilled_tokens = 0
         self._sampling = (temperature, top_p, top_k, seed)
         make_sampler(model.generation_config, *self._sampling)  # wrong settings show here
+        check_lengths(max_tokens, prefill_step_size)
         self._system = [{"role": "system", "content": system}] if system else []
         self.messages: list[Message] = list(self._system)
         self._prefix = PrefixCache(model.make_cache)

@@ -14,9 +14,10 @@ import mlx.core as mx
 import numpy as np
 
 from gemma4_mlx.errors import InputError
-from gemma4_mlx.generation.loop import generate_tokens
+from gemma4_mlx.generation.arguments import whole_number
+from gemma4_mlx.generation.loop import Sampler, generate_tokens
 from gemma4_mlx.generation.reply import Delta, ReplyReader, inside_thought
-from gemma4_mlx.generation.sampling import Sampler, make_sampler
+from gemma4_mlx.generation.sampling import make_sampler
 from gemma4_mlx.generation.stats import Stats, Stopwatch
 
 if TYPE_CHECKING:
@@ -73,13 +74,14 @@ def stream_generate(
     prompt has been read. ``cache``, from ``model.make_cache()``, must be empty and holds the
     prompt and the reply afterwards; ChatSession is the way to hold a conversation.
 
-    Raises InputError for a prompt longer than the model's context and for settings out of range,
-    when the first chunk is asked for and before the model runs.
+    Raises InputError for a prompt longer than the model's context and for settings of another
+    type or out of range, when the first chunk is asked for and before the model runs.
     """
     requested = time.perf_counter()
     if isinstance(messages, str):
         messages = [{"role": "user", "content": messages}]
     sampler = make_sampler(model.generation_config, temperature, top_p, top_k, seed)
+    check_lengths(max_tokens, prefill_step_size)
     if cache is not None and cache.offset:
         raise InputError(
             f"the cache already holds {cache.offset} tokens, expected an empty one: "
@@ -119,13 +121,18 @@ def generate(
     return "".join(chunk.text for chunk in stream_generate(model, processor, messages, **settings))
 
 
+def check_lengths(max_tokens: int | None, prefill_step_size: int) -> None:
+    """InputError unless both are whole numbers of at least 1; ``max_tokens`` may be None."""
+    if max_tokens is not None:
+        whole_number("max_tokens", max_tokens, 1)
+    whole_number("prefill_step_size", prefill_step_size, 1)
+
+
 def reply_limit(model: "Gemma4Model", prompt_tokens: int, max_tokens: int | None) -> int:
     """How many tokens a reply may have: what was asked for, within what the context leaves.
 
-    Raises InputError when the context leaves nothing or nothing was asked for.
+    Raises InputError when the context leaves nothing.
     """
-    if max_tokens is not None and max_tokens < 1:
-        raise InputError(f"max_tokens is {max_tokens}, expected at least 1")
     context = model.config.text.max_position_embeddings
     if prompt_tokens >= context:
         raise InputError(

@@ -5,7 +5,9 @@ alias, and only when its files are not already whole in the local cache: what wa
 works offline.
 """
 
+import errno
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from gemma4_mlx.errors import CheckpointError, HubError
@@ -19,6 +21,7 @@ ALIASES = {
 }
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_ESSENTIAL = ("config.json", "tokenizer.json")
 _WANTED = ["*.json", "*.safetensors", "*.jinja"]
 
 
@@ -32,54 +35,79 @@ def find_checkpoint(name: str | Path) -> Path:
         from gemma4_mlx.demo import demo_path
 
         return demo_path()
-    path = Path(text).expanduser()
-    if path.is_dir():
-        return path
-    if path.is_file():
+    if _is_there(text, Path.is_dir):
+        return Path(text).expanduser()
+    if _is_there(text, Path.is_file):
         raise CheckpointError(f"{text} is a file: name the directory that holds the checkpoint")
     hub_id = ALIASES.get(text.lower(), text)
-    if not _HUB_ID.fullmatch(hub_id):
+    if text.startswith((".", "/", "~")) or not _HUB_ID.fullmatch(hub_id):
         raise CheckpointError(
-            f"no model is called {text!r}: name a directory, a hub id like "
+            f"there is no model {text!r}: name a directory that exists, a hub id like "
             f"{ALIASES['e2b']}, an alias ({', '.join(ALIASES)}) or 'demo'"
         )
     return _from_hub(hub_id)
 
 
+def _is_there(text: str, test: Callable[[Path], bool]) -> bool:
+    try:
+        return bool(text) and test(Path(text).expanduser())
+    except (OSError, RuntimeError, ValueError):  # too long a name, an unknown ~user, a null byte
+        return False
+
+
 def _from_hub(hub_id: str) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+    )
 
     cached = _whole_in_cache(hub_id)
     if cached is not None:
         return cached
     try:
         return Path(snapshot_download(hub_id, allow_patterns=_WANTED))
+    except HFValidationError:
+        raise CheckpointError(
+            f"{hub_id!r} is neither a directory that exists nor a name the hub could have: "
+            "check the spelling"
+        ) from None
     except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else "an error"
         raise HubError(
             f"the hub answered {status} for {hub_id!r}: check the name, or log in with "
             f"`hf auth login` if it is private{_alternatives()}"
         ) from None
-    except (LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    except LocalEntryNotFoundError:
         raise HubError(
-            f"{hub_id!r} is not in the local cache and the hub cannot be reached ({reason}): "
-            f"connect to the internet once, or name a local directory{_alternatives()}"
+            f"{hub_id!r} is not in the local cache and the hub cannot be reached: connect to the "
+            f"internet once, or name a local directory{_alternatives()}"
+        ) from None
+    except Exception as error:  # what a broken connection raises differs between HTTP libraries
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EACCES)
+        reason = " ".join(str(error).split()) or type(error).__name__
+        remedy = (
+            "make room for it in the hub's cache, or set HF_HOME to another disk"
+            if full
+            else "run the same command again, and it goes on where it stopped"
+        )
+        raise HubError(
+            f"the download of {hub_id!r} broke off ({reason}): {remedy}{_alternatives()}"
         ) from None
 
 
 def _whole_in_cache(hub_id: str) -> Path | None:
     """The cached snapshot, unless files of it are missing."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     try:
         path = Path(snapshot_download(hub_id, local_files_only=True, allow_patterns=_WANTED))
         checkpoint_tensors(path)
-    except (LocalEntryNotFoundError, CheckpointError):
+    except (LocalEntryNotFoundError, HFValidationError, CheckpointError):
         return None
-    return path if (path / "config.json").exists() else None
+    return path if all((path / name).exists() for name in _ESSENTIAL) else None
 
 
 def _alternatives() -> str:

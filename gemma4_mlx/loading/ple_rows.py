@@ -39,12 +39,16 @@ class TableFormat:
 
     def unpack(self, parts: Mapping[str, mx.array]) -> mx.array:
         """Rows (…, width) from their parts, each (…, columns)."""
+        if self.dtype is not None:  # before unpacking, which computes in the scales' dtype
+            parts = {
+                name: part.astype(self.dtype) if mx.issubdtype(part.dtype, mx.floating) else part
+                for name, part in parts.items()
+            }
         if self.quantization is None:
-            rows = parts["weight"]
-        else:
-            rows = mx.dequantize(
-                parts["weight"], parts["scales"], parts.get("biases"), **self.quantization
-            )
+            return parts["weight"]
+        rows = mx.dequantize(
+            parts["weight"], parts["scales"], parts.get("biases"), **self.quantization
+        )
         return rows if self.dtype is None else rows.astype(self.dtype)
 
 
@@ -89,8 +93,8 @@ class FlashRows:
     def step(self, ids: mx.array) -> StepRows:
         parts, views = {}, {}
         for name, table in self.maps.items():
-            staging = mx.zeros((*ids.shape, table.shape[1]), _MLX_HOST_DTYPES[table.dtype.type])
-            mx.eval(staging)
+            # Made of host memory: evaluating one here would wait for the step that is running.
+            staging = mx.array(np.zeros((*ids.shape, table.shape[1]), table.dtype))
             # A writable view of the array's own memory; it must outlive the step.
             views[name] = np.array(staging, copy=False)
             parts[name] = _as_stored(staging, self.infos[name])
@@ -103,15 +107,6 @@ class FlashRows:
 
     def tensors(self) -> dict[str, mx.array]:
         return _named(self.parts)
-
-
-_MLX_HOST_DTYPES = {
-    np.float32: mx.float32,
-    np.float16: mx.float16,
-    np.uint16: mx.uint16,
-    np.uint32: mx.uint32,
-    np.uint8: mx.uint8,
-}
 
 
 def _named(parts: Mapping[str, mx.array]) -> dict[str, mx.array]:

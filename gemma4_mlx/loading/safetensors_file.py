@@ -40,8 +40,14 @@ class TensorInfo:
 
 def read_header(file: Path) -> dict[str, TensorInfo]:
     """The tensors of a safetensors file; CheckpointError if it is damaged or of another format."""
-    size = file.stat().st_size
-    with file.open("rb") as stream:
+    try:
+        size = file.stat().st_size
+        stream = file.open("rb")
+    except OSError as error:
+        raise CheckpointError(
+            f"{file} cannot be read ({error.strerror}): download it again"
+        ) from None
+    with stream:
         length = int.from_bytes(stream.read(8), "little")
         if size < 8 or not 2 <= length <= min(_MAX_HEADER, size - 8):
             raise CheckpointError(
@@ -52,7 +58,7 @@ def read_header(file: Path) -> dict[str, TensorInfo]:
         header = json.loads(raw)
         header.pop("__metadata__", None)
         tensors = {name: _tensor(file, 8 + length, entry) for name, entry in header.items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(
             f"{file} has a damaged safetensors header ({error}): download it again"
         ) from None
@@ -68,7 +74,8 @@ def read_header(file: Path) -> dict[str, TensorInfo]:
 def _tensor(file: Path, data_start: int, entry: dict[str, Any]) -> TensorInfo:
     begin, end = entry["data_offsets"]
     info = TensorInfo(file, entry["dtype"], tuple(entry["shape"]), data_start + begin)
-    if begin < 0 or min(info.shape, default=0) < 0 or info.nbytes != end - begin:
+    sizes_are_whole = all(type(size) is int and size >= 0 for size in info.shape)
+    if begin < 0 or not sizes_are_whole or info.nbytes != end - begin:
         raise ValueError(f"byte range {begin}-{end} does not fit {info.dtype} {info.shape}")
     return info
 
@@ -95,6 +102,13 @@ def checkpoint_tensors(path: Path) -> dict[str, TensorInfo]:
     return tensors
 
 
+def _is_file(file: Path) -> bool:
+    try:
+        return file.is_file()
+    except OSError:  # a name too long for the file system
+        return False
+
+
 def _sharded(path: Path, index: Path) -> dict[str, TensorInfo]:
     weight_map = read_json(index).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
@@ -105,7 +119,7 @@ def _sharded(path: Path, index: Path) -> dict[str, TensorInfo]:
             raise CheckpointError(
                 f"{index} points to {name!r}, outside of the checkpoint: do not use this checkpoint"
             )
-    missing = [name for name in names if not (path / name).is_file()]
+    missing = [name for name in names if not _is_file(path / name)]
     if missing:
         raise CheckpointError(
             f"{path} lacks {', '.join(missing)}, named by its index: finish the download"

@@ -16,10 +16,10 @@ import mlx.core as mx
 import mlx.nn as nn
 from mlx.utils import tree_flatten
 
-from gemma4_mlx.config import Gemma4Config
+from gemma4_mlx.config import Gemma4Config, TextConfig
 from gemma4_mlx.errors import CheckpointError, InputError
 from gemma4_mlx.generation_config import GenerationConfig
-from gemma4_mlx.layer_plan import plan_layers
+from gemma4_mlx.layer_plan import LayerPlan, plan_layers
 from gemma4_mlx.loading.ple_rows import FlashRows, MemoryRows, TableFormat
 from gemma4_mlx.loading.rename import PLE_TABLE, in_our_layout, is_dropped, module_path
 from gemma4_mlx.loading.safetensors_file import TensorInfo, checkpoint_tensors
@@ -30,7 +30,7 @@ PlePlacement = Literal["flash", "memory", "auto"]
 
 # "auto" keeps the table in memory up to this share of the machine's memory.
 _COMFORTABLE_SHARE = 1 / 64
-_TOWERS = {"vision": ("vision_tower.", "embed_vision."), "audio": ("audio_tower.", "embed_audio.")}
+_TOWERS = ("vision_tower.", "embed_vision.", "audio_tower.", "embed_audio.")
 
 
 def load_weights(
@@ -45,15 +45,22 @@ def load_weights(
     config = Gemma4Config.from_dir(path)
     generation_config = GenerationConfig.from_dir(path, config)
     sources = checkpoint_tensors(path)
-    tensors, table = _tensors(sources, config)
-    config = _without_absent_towers(config, tensors)
+    tensors, twice = _tensors(sources, plan_layers(config.text))
+    if _is_text_only(tensors):
+        config = replace(config, vision=None, audio=None)
 
     model = Gemma4Model(config, generation_config)
     modes = _Quantization(config.quantization)
-    quantized = {name.removesuffix(".scales") for name in tensors if name.endswith(".scales")}
-    modes.apply(model, quantized)
-    _check_fit(path, model, tensors, table, config)
+    modes.apply(model, {name.removesuffix(".scales") for name in tensors if _is_scales(name)})
+    expected: dict[str, mx.array] = dict(tree_flatten(model.parameters()))
+    expected.update(_table_parts(config.text, modes, f"{PLE_TABLE}.scales" in tensors))
+    _check_fit(path, expected, tensors, twice)
 
+    table = {
+        name.removeprefix(f"{PLE_TABLE}."): tensors.pop(name)
+        for name in list(tensors)
+        if name.startswith(f"{PLE_TABLE}.")
+    }
     if dtype is not None:
         tensors = {name: _cast(tensor, dtype) for name, tensor in tensors.items()}
     model.load_weights(list(tensors.items()))
@@ -71,19 +78,35 @@ class _Quantization:
 
     def __init__(self, raw: Mapping[str, Any] | None):
         raw = raw or {}
-        self.default = {key: raw[key] for key in ("group_size", "bits", "mode") if key in raw}
+        self.default = raw
         self.overrides = {
             module_path(name): value for name, value in raw.items() if isinstance(value, Mapping)
         }
 
     def of(self, path: str) -> dict[str, Any]:
-        settings = {"mode": "affine", **self.default, **self.overrides.get(path, {})}
-        if "bits" not in settings or "group_size" not in settings:
+        """The settings of one module: an override stands alone, as it does in mlx-lm.
+
+        What they leave out is for MLX to choose, by their mode.
+        """
+        settings = self.overrides.get(path, self.default)
+        if "bits" not in settings and "mode" not in settings:
             raise CheckpointError(
                 f"{path} is quantized, but config.json tells no bits and group_size for it: "
                 "use the config.json that came with the conversion"
             )
-        return {key: settings[key] for key in ("group_size", "bits", "mode")}
+        return {
+            "group_size": settings.get("group_size"),
+            "bits": settings.get("bits"),
+            "mode": settings.get("mode", "affine"),
+        }
+
+    def packed(self, path: str, shape: tuple[int, ...]) -> dict[str, mx.array]:
+        """What a matrix of this shape is packed into, by part; nothing is evaluated."""
+        try:
+            parts = mx.quantize(mx.zeros(shape), **self.of(path))
+        except (ValueError, TypeError) as error:
+            raise CheckpointError(_unfit(error)) from None
+        return dict(zip(("weight", "scales", "biases"), parts, strict=False))
 
     def apply(self, model: Gemma4Model, quantized: set[str]) -> None:
         """Swap the modules that have scales in the file for quantized ones."""
@@ -94,27 +117,32 @@ class _Quantization:
                 model,
                 class_predicate=lambda path, _: self.of(path) if path in quantized else False,
             )
-        except ValueError as error:
-            raise CheckpointError(
-                f"the quantization settings of config.json do not fit the weights ({error})"
-            ) from None
+        except (ValueError, TypeError) as error:
+            raise CheckpointError(_unfit(error)) from None
+
+
+def _unfit(error: Exception) -> str:
+    return (
+        f"the quantization settings of config.json do not fit the weights ({error}): "
+        "use the config.json that came with the conversion"
+    )
 
 
 def _tensors(
-    sources: Mapping[str, TensorInfo], config: Gemma4Config
-) -> tuple[dict[str, mx.array], dict[str, mx.array]]:
-    """All tensors under our names, unread; and those of the per-layer embedding table by part."""
-    plan = plan_layers(config.text)
+    sources: Mapping[str, TensorInfo], plan: tuple[LayerPlan, ...]
+) -> tuple[dict[str, mx.array], list[str]]:
+    """All tensors under our names, unread, and the names that two of them claim."""
     tensors: dict[str, mx.array] = {}
-    table: dict[str, mx.array] = {}
+    twice: list[str] = []
     for file in sorted({info.file for info in sources.values()}):
         for name, tensor in _load(file).items():
-            ours = module_path(name)
-            if ours.startswith(PLE_TABLE + "."):
-                table[ours.removeprefix(PLE_TABLE + ".")] = tensor
-            elif not is_dropped(ours, plan):
-                tensors.update(in_our_layout(ours, tensor))
-    return tensors, table
+            path = module_path(name)
+            if is_dropped(path, plan):
+                continue
+            ours = in_our_layout(path, tensor)
+            twice += [name for name in ours if name in tensors]
+            tensors.update(ours)
+    return tensors, twice
 
 
 def _load(file: Path) -> dict[str, mx.array]:
@@ -126,58 +154,64 @@ def _load(file: Path) -> dict[str, mx.array]:
         raise CheckpointError(f"{file} cannot be read ({reason}): download it again") from None
 
 
-def _without_absent_towers(config: Gemma4Config, tensors: Mapping[str, mx.array]) -> Gemma4Config:
-    """Text-only conversions keep the config of the whole model but none of a tower's tensors."""
-    absent = {
-        field: None
-        for field, prefixes in _TOWERS.items()
-        if not any(name.startswith(prefixes) for name in tensors)
-    }
-    return replace(config, **absent)  # type: ignore[arg-type]
+def _is_text_only(tensors: Mapping[str, mx.array]) -> bool:
+    """Text-only conversions keep the config of the whole model but no tensor of any tower."""
+    return not any(name.startswith(_TOWERS) for name in tensors)
+
+
+def _is_scales(name: str) -> bool:
+    return name.endswith(".scales") and not name.startswith(PLE_TABLE)
+
+
+def _table_parts(
+    config: TextConfig, modes: _Quantization, is_quantized: bool
+) -> dict[str, mx.array]:
+    """The tensors that the per-layer embedding table must consist of, as arrays never read."""
+    if not config.hidden_size_per_layer_input:
+        return {}
+    width = config.num_hidden_layers * config.hidden_size_per_layer_input
+    shape = (config.vocab_size_per_layer_input, width)
+    parts = modes.packed(PLE_TABLE, shape) if is_quantized else {"weight": mx.zeros(shape)}
+    return {f"{PLE_TABLE}.{part}": array for part, array in parts.items()}
 
 
 def _check_fit(
     path: Path,
-    model: Gemma4Model,
-    tensors: Mapping[str, mx.array],
-    table: Mapping[str, mx.array],
-    config: Gemma4Config,
+    expected: Mapping[str, mx.array],
+    found: Mapping[str, mx.array],
+    twice: list[str],
 ) -> None:
-    parameters: dict[str, mx.array] = dict(tree_flatten(model.parameters()))
-    expected = {name: array.shape for name, array in parameters.items()}
-    found = {name: tensor.shape for name, tensor in tensors.items()}
-    text = config.text
-    if text.hidden_size_per_layer_input:
-        name = f"{PLE_TABLE}.weight"
-        width = text.num_hidden_layers * text.hidden_size_per_layer_input
-        expected[name] = (text.vocab_size_per_layer_input, width)
-        if "weight" in table:
-            columns = width if "scales" in table else table["weight"].shape[-1]
-            found[name] = (*table["weight"].shape[:-1], columns)
-    else:
-        found.update({f"{PLE_TABLE}.{part}": array.shape for part, array in table.items()})
-
-    missing = sorted(expected.keys() - found.keys())
-    unexpected = sorted(found.keys() - expected.keys())
-    misshapen = [
-        f"{name} is {found[name]}, expected {expected[name]}"
-        for name in sorted(expected.keys() & found.keys())
-        if tuple(found[name]) != tuple(expected[name])
-    ]
-    problems = [
-        f"{len(names)} {what}: {', '.join(names)}"
-        for what, names in (
-            ("missing", missing),
-            ("unexpected", unexpected),
-            ("misshapen", misshapen),
-        )
-        if names
-    ]
-    if problems:
+    """CheckpointError that names every tensor which does not fit."""
+    both = sorted(expected.keys() & found.keys())
+    problems = {
+        "missing": sorted(expected.keys() - found.keys()),
+        "unexpected": sorted(found.keys() - expected.keys()),
+        "misshapen": [
+            f"{name} is {found[name].shape}, expected {expected[name].shape}"
+            for name in both
+            if found[name].shape != expected[name].shape
+        ],
+        "of another type": [
+            f"{name} is {found[name].dtype}, expected {_kind(expected[name])}"
+            for name in both
+            if _kind(found[name]) != _kind(expected[name])
+        ],
+        "given twice": sorted(twice),
+    }
+    told = "; ".join(
+        f"{len(names)} {what}: {', '.join(names)}" for what, names in problems.items() if names
+    )
+    if told:
         raise CheckpointError(
-            f"the weights in {path} do not fit its config.json ({'; '.join(problems)}): "
+            f"the weights in {path} do not fit its config.json ({told}): "
             "download the checkpoint again, or convert it again"
         )
+
+
+def _kind(tensor: mx.array) -> str:
+    """Weights may have any floating dtype; packed ones have exactly theirs."""
+    floating = mx.issubdtype(tensor.dtype, mx.floating)
+    return "a floating dtype" if floating else str(tensor.dtype)
 
 
 def _cast(tensor: mx.array, dtype: mx.Dtype) -> mx.array:

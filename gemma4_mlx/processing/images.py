@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from gemma4_mlx.errors import MediaError, MissingExtraError
-from gemma4_mlx.processing.sources import Source, find_source
+from gemma4_mlx.processing.sources import Source, as_array, find_source
 
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"heif"}
 
@@ -38,7 +38,7 @@ def load_image(
         source = find_source(value, "picture")
         with source.open() as file, _open(file, source) as image:
             return _decode(image, source.name, notices)
-    return _from_array(np.asarray(value))
+    return _from_array(as_array(value, "a picture"))
 
 
 def _open(file: BinaryIO, source: Source) -> Image.Image:

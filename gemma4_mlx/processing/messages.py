@@ -6,6 +6,7 @@ its index: templates drop or misplace what they do not know, without a word.
 """
 
 import re
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -27,6 +28,9 @@ _MEDIA_KEYS: dict[str, tuple[MediaKind, tuple[str, ...]]] = {
 
 # The names under which a message's reasoning is passed; templates read the first.
 _REASONING = ("reasoning_content", "thinking", "reasoning")
+
+# Far deeper than any schema or argument, far from Python's limit of nested calls.
+_DEEPEST = 64
 
 _THOUGHT = re.compile(r"<\|channel>.*?<channel\|>", re.DOTALL)
 
@@ -85,8 +89,12 @@ def read_tools(tools: Sequence[Mapping[str, Any]] | None) -> list[dict[str, Any]
     return plain or None
 
 
-def plain_data(value: Any, where: str) -> Any:
+def plain_data(value: Any, where: str, depth: int = 0) -> Any:
     """A copy made of dict, list, str, int, float, bool and None only, or InputError."""
+    if depth > _DEEPEST:
+        raise InputError(
+            f"{where[:40]}… is nested more than {_DEEPEST} levels deep; expected flatter data"
+        )
     if isinstance(value, str):
         try:
             value.encode("utf-8")
@@ -104,11 +112,13 @@ def plain_data(value: Any, where: str) -> Any:
             if not isinstance(key, str):
                 raise InputError(f"{where} has the key {key!r}; expected keys that are strings")
         return {
-            plain_data(key, where): plain_data(item, f"{where}.{key}")
+            plain_data(key, where): plain_data(item, f"{where}.{key}", depth + 1)
             for key, item in value.items()
         }
     if isinstance(value, list | tuple):
-        return [plain_data(item, f"{where}[{index}]") for index, item in enumerate(value)]
+        return [
+            plain_data(item, f"{where}[{index}]", depth + 1) for index, item in enumerate(value)
+        ]
     if getattr(value, "ndim", None) == 0:  # a NumPy scalar
         return plain_data(value.item(), where)
     raise InputError(f"{where} is a {type(value).__name__}; expected plain JSON data")
@@ -121,7 +131,7 @@ def _read_message(index: int, message: Any, conversation: Conversation) -> None:
     message = {key: value for key, value in message.items() if value is not None}
     role = message.get("role")
     if role not in ROLES:
-        found = f"has the role {role!r}" if "role" in message else "has no role"
+        found = f"has the role {reprlib.repr(role)}" if "role" in message else "has no role"
         raise InputError(f"{where} {found}; expected one of {', '.join(ROLES)}")
     if "token_ids" in message:
         ids = _reply_ids(message.pop("token_ids"), role, where)
@@ -174,7 +184,8 @@ def _read_content(
             conversation.media.append(_read_medium(part, kind, spot))
             parts.append({"type": kind})
         else:
-            found = f"has the type {kind!r}" if kind is not None else f"is {part!r:.60}"
+            shown = reprlib.repr(part if kind is None else kind)
+            found = f"is {shown}" if kind is None else f"has the type {shown}"
             raise InputError(
                 f'{spot} {found}; expected {{"type": "text" | "image" | "audio" | "video", …}}'
             )
@@ -207,7 +218,7 @@ def _reply_ids(ids: Any, role: str, where: str) -> list[int]:
     if hasattr(ids, "tolist"):
         ids = ids.tolist()
     if not isinstance(ids, list | tuple) or not all(type(i) is int and i >= 0 for i in ids):
-        raise InputError(f"{where}.token_ids is {ids!r:.60}; expected a list of token ids")
+        raise InputError(f"{where}.token_ids is {reprlib.repr(ids)}; expected a list of token ids")
     return list(ids)
 
 

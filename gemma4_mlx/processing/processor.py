@@ -34,7 +34,7 @@ from gemma4_mlx.processing.media_inputs import (
 from gemma4_mlx.processing.messages import Conversation, Medium, read_messages, read_tools
 from gemma4_mlx.processing.prompt import Prompt, render_prompt
 from gemma4_mlx.processing.settings import ProcessorSettings
-from gemma4_mlx.processing.tokenizer import Tokenizer
+from gemma4_mlx.processing.tokenizer import CONTROL_TOKENS, Tokenizer
 
 Messages = Sequence[Mapping[str, Any]]
 Tools = Sequence[Mapping[str, Any]] | None
@@ -62,6 +62,7 @@ class Processor:
         self.notices: list[str] = []
         self._check_ids()
         self._check_patches()
+        self._check_mels()
 
     @classmethod
     def from_dir(cls, path: Path, config: Gemma4Config) -> "Processor":
@@ -168,7 +169,7 @@ class Processor:
     # --- checks --------------------------------------------------------------------------------
 
     def _check_ids(self) -> None:
-        """The template's tokens must be in the vocabulary, under the ids the model expects."""
+        """The template's tokens must be control tokens, under the ids the model expects."""
         config, ids = self.config, {}
         if config.vision:
             ids[IMAGE], ids[VIDEO] = config.image_token_id, config.video_token_id
@@ -176,8 +177,11 @@ class Processor:
         if config.audio:
             ids[AUDIO] = config.audio_token_id
             ids[BEGIN_AUDIO], ids[END_AUDIO] = config.boa_token_id, config.eoa_token_id
-        for token in ("<bos>", "<|turn>", "<turn|>"):
-            self.tokenizer.token_id(token)
+        required = {"<bos>", "<|turn>", "<turn|>"}
+        for token in CONTROL_TOKENS:
+            in_vocabulary = self.tokenizer.backend.token_to_id(token) is not None
+            if token in required or in_vocabulary or token in self.chat_template.source:
+                self.tokenizer.token_id(token)
         for token, expected in ids.items():
             found = self.tokenizer.token_id(token)
             if found != expected:
@@ -197,6 +201,18 @@ class Processor:
                     f" config.json says {vision.patch_size} and {vision.pooling_kernel_size}: use "
                     "files of one checkpoint"
                 )
+
+    def _check_mels(self) -> None:
+        """The mel bins made here must be those the tower's two halvings were made for."""
+        if self.config.audio is None:
+            return
+        channels = self.config.audio.subsampling_conv_channels[0]
+        found, expected = self.settings.mel.feature_size, 4 * (channels // 4)
+        if found != expected:
+            raise CheckpointError(
+                f"processor_config.json: feature_extractor.feature_size is {found}, config.json's "
+                f"audio tower takes {expected}: use files of one checkpoint"
+            )
 
     def _check_towers(self, media: list[Medium]) -> None:
         for medium in media:

@@ -6,13 +6,15 @@ silence), and text-only ones drop the file. A block that is absent means the rel
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
-from gemma4_mlx.errors import CheckpointError, InputError
+from gemma4_mlx.errors import InputError
 from gemma4_mlx.json_files import read_json
+from gemma4_mlx.processing.checked_values import LARGEST, Values
 
 SOFT_TOKEN_BUDGETS = (70, 140, 280, 560, 1120)
 
@@ -33,22 +35,23 @@ class ImageSettings:
         check_budget(self.max_soft_tokens)
 
     @classmethod
-    def from_dict(cls, raw: Mapping[str, Any], budget: int) -> "ImageSettings":
+    def from_values(cls, values: Values, budget: int) -> "ImageSettings":
+        """Read a picture's block; ``budget`` is the released one. Raises CheckpointError."""
         for switch in ("do_convert_rgb", "do_resize", "do_rescale"):
-            if raw.get(switch, True) is False:
-                raise CheckpointError(
-                    f"processor_config.json: {switch} is false, but Gemma 4 needs it: "
-                    "use the processor_config.json that came with the weights"
-                )
-        chosen = _chosen(raw, cls, skip=("mean", "std"))
-        chosen.setdefault("max_soft_tokens", budget)
-        if raw.get("do_normalize"):
-            chosen["mean"] = _three(raw.get("image_mean"), 0.0)
-            chosen["std"] = _three(raw.get("image_std"), 1.0)
-        try:
-            return cls(**chosen)
-        except InputError as error:
-            raise CheckpointError(f"processor_config.json: {error}") from None
+            values.only(switch, True)
+        mean = values.numbers("image_mean", 3)
+        std = values.numbers("image_std", 3, zero=False)
+        if not values.switch("do_normalize", False):
+            mean = std = None
+        return cls(
+            max_soft_tokens=values.choice("max_soft_tokens", SOFT_TOKEN_BUDGETS, budget),
+            patch_size=values.count("patch_size", cls.patch_size),
+            pooling_kernel_size=values.count("pooling_kernel_size", cls.pooling_kernel_size),
+            resample=values.choice("resample", range(6), cls.resample),  # Pillow's filters
+            rescale_factor=values.number("rescale_factor", cls.rescale_factor),
+            mean=mean or cls.mean,
+            std=std or cls.std,
+        )
 
 
 @dataclass(frozen=True)
@@ -76,24 +79,36 @@ class MelSettings:
     per_bin_stddev: tuple[float, ...] | None = None
 
     @classmethod
-    def from_dict(cls, raw: Mapping[str, Any]) -> "MelSettings":
-        for key, only in (("dither", 0.0), ("preemphasis", 0.0), ("padding_side", "right")):
-            if raw.get(key, only) != only:
-                raise CheckpointError(
-                    f"processor_config.json: feature_extractor.{key} is {raw[key]!r}, but every "
-                    f"Gemma 4 model has {only!r}: use the file that came with the weights"
-                )
-        chosen = _chosen(raw, cls)
-        rate = chosen.get("sampling_rate", cls.sampling_rate)
-        for name in ("frame_length", "hop_length"):
-            if f"{name}_ms" in raw:
-                chosen.setdefault(name, round(rate * raw[f"{name}_ms"] / 1000))
-        smallest = 2 ** math.ceil(math.log2(chosen.get("frame_length", cls.frame_length)))
-        chosen.setdefault("fft_length", smallest * (2 if raw.get("fft_overdrive") else 1))
-        for name in ("per_bin_mean", "per_bin_stddev"):
-            if name in chosen:
-                chosen[name] = tuple(chosen[name])
-        return cls(**chosen)
+    def from_values(cls, values: Values) -> "MelSettings":
+        """Read the block of recordings. Raises CheckpointError."""
+        values.only("dither", 0.0)
+        values.only("preemphasis", 0.0)
+        values.only("padding_side", "right")
+        rate = values.count("sampling_rate", cls.sampling_rate)
+        mels = values.count("feature_size", cls.feature_size)
+        frame_length = _samples(values, "frame_length", rate, cls.frame_length)
+        smallest = 2 ** math.ceil(math.log2(frame_length))
+        overdrive = values.switch("fft_overdrive", False)
+        fft_length = values.count("fft_length", smallest * (2 if overdrive else 1))
+        if fft_length < frame_length:
+            values.refuse("fft_length", f"at least the frame_length {frame_length}")
+        low = values.number("min_frequency", cls.min_frequency, zero=True)
+        high = values.number("max_frequency", cls.max_frequency)
+        if high <= low:
+            values.refuse("max_frequency", f"more than the min_frequency {low:g}")
+        return cls(
+            feature_size=mels,
+            sampling_rate=rate,
+            frame_length=frame_length,
+            hop_length=_samples(values, "hop_length", rate, cls.hop_length),
+            fft_length=fft_length,
+            min_frequency=low,
+            max_frequency=high,
+            mel_floor=values.number("mel_floor", cls.mel_floor, zero=True),
+            input_scale_factor=values.number("input_scale_factor", cls.input_scale_factor),
+            per_bin_mean=values.numbers("per_bin_mean", mels),
+            per_bin_stddev=values.numbers("per_bin_stddev", mels, zero=False),
+        )
 
 
 @dataclass(frozen=True)
@@ -108,16 +123,21 @@ class ProcessorSettings:
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> "ProcessorSettings":
-        """Read the parsed file; absent blocks and keys take the released values."""
-        image = ImageSettings.from_dict(_block(raw, "image_processor"), budget=280)
-        video = _block(raw, "video_processor")
-        num_frames = video.get("num_frames") or VideoSettings.num_frames
+        """Read the parsed file; absent blocks and keys take the released values.
+
+        Raises CheckpointError, naming the key, for a value of the wrong type or out of range.
+        """
+        values = Values(raw)
+        video = values.block("video_processor")
         return cls(
-            image=image,
-            video=VideoSettings(ImageSettings.from_dict(video, budget=70), num_frames),
-            mel=MelSettings.from_dict(_block(raw, "feature_extractor")),
-            audio_seq_length=raw.get("audio_seq_length") or cls.audio_seq_length,
-            audio_ms_per_token=raw.get("audio_ms_per_token") or cls.audio_ms_per_token,
+            image=ImageSettings.from_values(values.block("image_processor"), budget=280),
+            video=VideoSettings(
+                ImageSettings.from_values(video, budget=70),
+                video.count("num_frames", VideoSettings.num_frames),
+            ),
+            mel=MelSettings.from_values(values.block("feature_extractor")),
+            audio_seq_length=values.count("audio_seq_length", cls.audio_seq_length),
+            audio_ms_per_token=values.count("audio_ms_per_token", cls.audio_ms_per_token),
         )
 
     @classmethod
@@ -137,24 +157,21 @@ class ProcessorSettings:
 
 def check_budget(max_soft_tokens: int) -> None:
     """InputError unless this is one of the five token budgets that Gemma 4 knows."""
-    if max_soft_tokens not in SOFT_TOKEN_BUDGETS:
+    whole = isinstance(max_soft_tokens, Integral)
+    if not whole or max_soft_tokens not in SOFT_TOKEN_BUDGETS:
         raise InputError(
             f"max_soft_tokens is {max_soft_tokens!r}; "
             f"a picture may have one of the budgets {', '.join(map(str, SOFT_TOKEN_BUDGETS))}"
         )
 
 
-def _block(raw: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    block = raw.get(name) or {}
-    if not isinstance(block, Mapping):
-        raise CheckpointError(f"processor_config.json: {name} is {block!r}, expected an object")
-    return block
-
-
-def _chosen(raw: Mapping[str, Any], cls: type, skip: Sequence[str] = ()) -> dict[str, Any]:
-    names = [name for name in cls.__dataclass_fields__ if name not in skip]  # type: ignore[attr-defined]
-    return {name: raw[name] for name in names if raw.get(name) is not None}
-
-
-def _three(values: Any, default: float) -> tuple[float, ...]:
-    return tuple(map(float, values)) if values is not None else (default,) * 3
+def _samples(values: Values, name: str, rate: int, default: int) -> int:
+    """A length in samples, given as it is or in milliseconds under ``<name>_ms``."""
+    in_time = f"{name}_ms"
+    milliseconds = values.number(in_time, 1000 * default / rate)
+    if values.has(name) or not values.has(in_time):
+        return values.count(name, default)
+    length = rate * milliseconds / 1000
+    if not 0.5 < length <= LARGEST:
+        values.refuse(in_time, f"1 to {LARGEST} samples at {rate} Hz")
+    return round(length)

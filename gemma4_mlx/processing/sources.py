@@ -1,4 +1,4 @@
-"""Where a picture, recording or video comes from: a path, a file: or data: address, or bytes.
+"""Where media come from: a path, a file: or data: address, bytes, or an array.
 
 Nothing is fetched over the network: an http address is refused with a word on what to do.
 """
@@ -9,9 +9,11 @@ import io
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from urllib.parse import unquote_to_bytes, urlsplit
 from urllib.request import url2pathname
+
+import numpy as np
 
 from gemma4_mlx.errors import MediaError
 
@@ -49,13 +51,13 @@ def find_source(value: str | os.PathLike[str] | bytes, kind: str) -> Source:
     if isinstance(value, bytes):
         return _not_empty(Source(f"the {kind}", content=value), kind)
     text = os.fspath(value)
-    scheme = urlsplit(text).scheme.lower() if ":" in text else ""
+    scheme = text.partition(":")[0].lower() if ":" in text else ""
     if scheme in ("http", "https", "ftp"):
         raise MediaError(f"{text} is not downloaded: save the {kind} and give its path")
     if scheme == "data":
         return _not_empty(Source(f"the {kind} in a data: address", content=_inline(text)), kind)
-    path = Path(url2pathname(urlsplit(text).path) if scheme == "file" else text).expanduser()
     try:
+        path = Path(url2pathname(urlsplit(text).path) if scheme == "file" else text).expanduser()
         if path.is_dir():
             raise MediaError(f"{path} is a folder; give the path of one {kind}")
         if not path.exists():
@@ -65,6 +67,17 @@ def find_source(value: str | os.PathLike[str] | bytes, kind: str) -> Source:
         if isinstance(error, MediaError):
             raise
         raise MediaError(f"{text[:200]!r} cannot be opened as a {kind}: {error}") from None
+
+
+def as_array(value: Any, name: str) -> np.ndarray[Any, Any]:
+    """Anything NumPy makes an array of. MediaError for the rest, such as rows unlike in length."""
+    try:
+        return np.asarray(value)
+    except Exception as error:  # of NumPy, or of a foreign object that is asked for its array
+        reason = " ".join(str(error).split())
+        raise MediaError(
+            f"{name} given as a {type(value).__name__} is no array of numbers: {reason}"
+        ) from None
 
 
 def _not_empty(source: Source, kind: str) -> Source:

@@ -22,6 +22,15 @@ from gemma4_mlx.errors import CheckpointError, InputError
 # The shape of Gemma 4's own control tokens: <|name>, <name|>, <|name|>.
 _CONTROL_SHAPE = re.compile(r"<\|.+>|<.+\|>", re.DOTALL)
 
+# All that Gemma 4 knows.
+CONTROL_TOKENS = (
+    *("<pad>", "<eos>", "<bos>", "<unk>", "<mask>"),
+    *("<|turn>", "<turn|>", "<|channel>", "<channel|>", "<|think|>"),
+    *("<|tool>", "<tool|>", "<|tool_call>", "<tool_call|>", "<|tool_response>", "<tool_response|>"),
+    *('<|"|>', "<|image>", "<|image|>", "<image|>", "<|audio>", "<|audio|>", "<audio|>"),
+    "<|video|>",
+)
+
 
 class Tokenizer:
     """The checkpoint's tokenizer; ``backend`` is the ``tokenizers`` object under it."""
@@ -36,7 +45,8 @@ class Tokenizer:
             [
                 AddedToken(token.content, special=True, normalized=False)
                 for token in added.values()
-                if not token.special and _CONTROL_SHAPE.fullmatch(token.content)
+                if not token.special
+                and (token.content in CONTROL_TOKENS or _CONTROL_SHAPE.fullmatch(token.content))
             ]
         )
         backend.encode_special_tokens = True  # which means: read their spelling as text
@@ -77,11 +87,17 @@ class Tokenizer:
         return self.backend.get_vocab_size(with_added_tokens=True)
 
     def token_id(self, token: str) -> int:
-        """The id of a token by its spelling; CheckpointError when the vocabulary lacks it."""
-        index = self.backend.token_to_id(token)
+        """The id of a control token by its spelling.
+
+        Raises CheckpointError when it is none: a mere word of the vocabulary that is spelled like
+        one would be an ordinary piece of anybody's text.
+        """
+        index = self.control_tokens.get(token)
         if index is None:
+            known = self.backend.token_to_id(token) is not None
             raise CheckpointError(
-                f"the tokenizer has no token {token!r}, which Gemma 4 needs: "
+                f"the tokenizer has no control token {token!r}, which Gemma 4 needs"
+                f"{' (it is in the vocabulary, not in added_tokens)' if known else ''}: "
                 "use the tokenizer.json that came with the weights"
             )
         return index

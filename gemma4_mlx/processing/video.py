@@ -52,6 +52,11 @@ def load_video(
         raise MediaError(
             f"a video is a {type(source).__name__}; expected a path or a list of frames"
         )
+    if isinstance(source, np.ndarray) and source.ndim != 4:
+        raise MediaError(
+            f"a video array has shape {source.shape}; expected (frames, H, W, 3), and a single "
+            "picture as an image"
+        )
     total = len(source)
     if total == 0:
         raise MediaError("the video has no frames; expected at least one")

@@ -18,10 +18,13 @@ import numpy as np
 
 from gemma4_mlx.errors import InputError, MediaError
 from gemma4_mlx.processing.mp3_frames import count_frames, with_info_frame
-from gemma4_mlx.processing.sources import Source, find_source
+from gemma4_mlx.processing.sources import Source, as_array, find_source
 
 # The delay of MP3 encoders and decoders and the padding of the last frame, counted or not.
 _MP3_SLACK = 4 * 1152
+
+# Below, a second would become hundreds of times its samples, in gigabytes.
+_LOWEST_RATE, _HIGHEST_RATE = 100, 10_000_000
 
 AudioSource = str | os.PathLike[str] | bytes | np.ndarray | tuple[np.ndarray, float]
 
@@ -50,7 +53,7 @@ def load_waveform(
     Raises MediaError for what is missing, empty, damaged, silent of samples or not sound, and
     MissingExtraError when the format needs an optional package.
     """
-    if start < 0 or (end is not None and end <= start):
+    if not 0 <= start < math.inf or (end is not None and not start < end < math.inf):
         raise InputError(f"the part from {start} s to {end} s of a recording is empty")
     samples, found_rate, name = _read(source, rate, start, end)
     notices: list[str] = []
@@ -147,9 +150,10 @@ def _open(source: Source) -> Any:
         return None
     if file.format == "MP3":
         file = _counted_mp3(source, file)
-    if file.frames == 0 or file.samplerate <= 0:
+    if file.frames == 0:
         file.close()
         raise MediaError(f"{source.name} has no sound in it: zero samples")
+    _check_rate(file.samplerate, source.name)
     _check_wav_is_whole(source)
     return file
 
@@ -198,19 +202,27 @@ def _part(samples: np.ndarray, rate: float, start: float, end: float | None) -> 
     return samples[round(start * rate) : None if end is None else round(end * rate)]
 
 
+def _check_rate(rate: float, name: str) -> None:
+    if not _LOWEST_RATE <= rate <= _HIGHEST_RATE:
+        raise MediaError(
+            f"{name} has the rate {rate!r}; expected its rate in Hz, from {_LOWEST_RATE} to "
+            f"{_HIGHEST_RATE}"
+        )
+
+
 def _from_array(source: Any, rate: int) -> tuple[np.ndarray, float, str]:
     name = "the recording"
     if isinstance(source, tuple):
-        if len(source) != 2 or not isinstance(source[1], Real) or source[1] <= 0:
+        if len(source) != 2 or not isinstance(source[1], Real) or isinstance(source[1], bool):
             raise MediaError("a recording given as a tuple is (array, its rate in Hz)")
         source, rate = source
-    array = np.asarray(source)
+        _check_rate(rate, name)
+    array = as_array(source, "a recording")
     if array.ndim == 1:
         array = array[:, None]
     if array.ndim != 2 or (array.shape[1] > 32 and array.size):
         raise MediaError(
-            f"a recording has the shape {np.shape(source)}; expected (samples,) or "
-            "(samples, channels)"
+            f"a recording has the shape {array.shape}; expected (samples,) or (samples, channels)"
         )
     if array.dtype == np.uint8:
         array = (array.astype(np.float32) - 128) / 128

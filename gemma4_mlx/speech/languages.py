@@ -110,6 +110,10 @@ def language_name(given: str) -> str:
 
     Raises InputError for one that is not in the list.
     """
+    if not isinstance(given, str):
+        raise InputError(
+            f"the language is {given!r:.60}, expected a name or a code, such as German or de"
+        )
     wanted = given.strip().lower()
     code = wanted.replace("_", "-").split("-")[0]
     name = _BY_NAME.get(wanted) or LANGUAGES.get(code)

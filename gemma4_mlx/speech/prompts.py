@@ -32,8 +32,8 @@ def speech_prompt(language: str | None = None, translate_to: str | None = None) 
     Languages are names or codes; None for ``language`` leaves it to the model.
     Raises InputError for an unknown language.
     """
-    source = language_name(language) if language else None
-    if translate_to:
+    source = language_name(language) if language is not None else None
+    if translate_to is not None:
         return _TRANSLATE.format(
             source=source or "its original language", target=language_name(translate_to)
         )

@@ -13,6 +13,7 @@ import numpy as np
 from gemma4_mlx.errors import InputError
 from gemma4_mlx.generation.stream import stream_generate
 from gemma4_mlx.processing.waveform import load_waveform
+from gemma4_mlx.speech.clock import clock
 from gemma4_mlx.speech.languages import language_name
 from gemma4_mlx.speech.prompts import speech_prompt, split_translation
 from gemma4_mlx.speech.windows import Window, cut_windows
@@ -70,7 +71,7 @@ def transcribe(
     """What is said in a recording: a path, samples at 16 kHz, or (samples, rate).
 
     ``language`` is what is spoken (name or code; None: let the model hear), ``translate_to`` what
-    the text shall be in. ``max_tokens`` limits each window of up to 30 seconds. ``on_segment``
+    the text shall be in. ``max_tokens`` limits each window (of up to 30 s). ``on_segment``
     hears of each segment when it is done, with the length of the recording in seconds.
 
     Raises MediaError for a recording that cannot be read, InputError for an unknown language and
@@ -85,7 +86,7 @@ def transcribe(
     return Transcript(
         text=" ".join(segment.text for segment in pieces if segment.text),
         segments=pieces,
-        language=language_name(language) if language else None,
+        language=language_name(language) if language is not None else None,
         warnings=[*recording.notices, *(note for piece in pieces for note in piece.warnings)],
     )
 
@@ -127,7 +128,7 @@ class Recording:
         """One segment a window, in order, generated when asked for."""
         prompt = speech_prompt(language, translate_to)  # a wrong language shows before any work
         limit = _TOKENS_PER_WINDOW if max_tokens is None else max_tokens
-        windows = cut_windows(self.samples, self.rate)
+        windows = cut_windows(self.samples, self.rate, self.processor.settings.max_samples)
         return (self._hear(window, prompt, translate_to, limit) for window in windows)
 
     def _hear(
@@ -145,12 +146,12 @@ class Recording:
         ):
             reply += chunk.text
             reason = chunk.finish_reason
-        place = f"{_clock(start)} to {_clock(end)}"
+        place = f"{clock(start)} to {clock(end)}"
         if reason == "length":
             warnings.append(f"{place}: the text was still going on after {max_tokens} tokens")
 
         text, source = " ".join(reply.split()), None
-        if translate_to:
+        if translate_to is not None:
             parts = split_translation(reply, translate_to)
             if parts is None:
                 warnings.append(f"{place}: no translation was marked in the reply, given whole")
@@ -172,7 +173,3 @@ def require_audio(model: "Gemma4Model") -> None:
         raise InputError(
             "this model has no audio tower, so it cannot transcribe: use Gemma 4 E2B or E4B"
         )
-
-
-def _clock(seconds: float) -> str:
-    return f"{int(seconds) // 60}:{seconds % 60:04.1f}"

@@ -1,16 +1,15 @@
 """Cutting a long recording into windows that the model can hear.
 
-Gemma 4 takes at most 30 seconds of audio. A longer recording is cut where it is quietest near the
-end of each window, which is between words more often than not; the windows join without gap or
-overlap, so that nothing is lost and nothing said twice.
+Gemma 4 hears so much at once as its ``processor_config.json`` says, 30 seconds in all released
+models. A longer recording is cut where it is quietest near the end of each window, which is between
+words more often than not; the windows join without gap or overlap, so that nothing is lost and
+nothing said twice.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-
-MAX_SECONDS = 30.0
 
 _SEARCH_SECONDS = 8.0  # how far before the end of a window a quieter place is looked for
 _QUIET_SECONDS = 0.2  # a pause is heard at this length, a plosive's closure is shorter
@@ -25,13 +24,10 @@ class Window:
     stop: int
 
 
-def cut_windows(
-    samples: np.ndarray, rate: int, max_seconds: float = MAX_SECONDS
-) -> Iterator[Window]:
-    """Windows of at most ``max_seconds`` that together are the whole recording (samples,)."""
-    longest = int(max_seconds * rate)
-    search = int(min(_SEARCH_SECONDS, max_seconds / 2) * rate)
-    shortest = int(min(_SHORTEST_SECONDS, max_seconds / 4) * rate)
+def cut_windows(samples: np.ndarray, rate: int, longest: int) -> Iterator[Window]:
+    """Windows of at most ``longest`` samples that together are the whole recording (samples,)."""
+    search = min(int(_SEARCH_SECONDS * rate), longest // 2)
+    shortest = min(int(_SHORTEST_SECONDS * rate), longest // 4)
     start, total = 0, len(samples)
     while total - start > longest:
         last = min(start + longest, total - shortest)

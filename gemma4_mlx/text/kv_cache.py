@@ -146,6 +146,11 @@ class KVCache:
         return next((layer.offset for layer in self._owned()), 0)
 
     @property
+    def rows(self) -> int:
+        """The number of rows of the batch it holds; 0 while it is empty."""
+        return next((array.shape[0] for array in self.arrays()), 0)
+
+    @property
     def nbytes(self) -> int:
         """Bytes allocated for keys and values."""
         return sum(array.nbytes for array in self.arrays())

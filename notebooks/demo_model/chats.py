@@ -13,15 +13,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from transformers import Gemma4ImageProcessorPil, PreTrainedTokenizerBase
 
 import features
 import prompts
-from scenes import draw_scene
+from scenes import Scene, draw_scene
 from speech import WORDS, Clips, Utterance, sparse, spoken, wordless
 
 Message = dict[str, Any]
+POOL = 3  # patches to an image token, each way
 IGNORED = -100  # torch's label for a position that has no target
 
 
@@ -32,7 +32,7 @@ class Example:
     messages: list[Message]
     answer: str
     audio: tuple[Utterance, ...] = ()
-    images: tuple[Image.Image, ...] = ()
+    images: tuple[Scene, ...] = ()
     thinking: bool = False
     tools: tuple[dict[str, Any], ...] = ()
     end: str = "<turn|>"
@@ -46,7 +46,7 @@ class Exchange:
     answer: str
     thought: str
     audio: list[Utterance] = field(default_factory=list)
-    images: list[Image.Image] = field(default_factory=list)
+    images: list[Scene] = field(default_factory=list)
 
 
 def user_turn(kind: str, text: str) -> list[dict[str, str]]:
@@ -68,9 +68,9 @@ class Author:
         one prompt, so that little of a batch is padding."""
         rng = self.rng
         seconds, low, high, several, tokens = {
-            "short": (12.0, 1, 6, 40, 1500),
-            "medium": (18.0, 6, 20, 14, 2000),
-            "long": (29.9, 18, 62, 6, 2300),
+            "short": (12.0, 1, 6, 24, 1500),
+            "medium": (18.0, 6, 20, 20, 2000),
+            "long": (29.9, 18, 62, 8, 2300),
         }[size]
         drawn = []
         for _ in range(several):
@@ -104,7 +104,7 @@ class Author:
             scene = draw_scene(self.rng)
             content = user_turn("image", str(self.rng.choice(prompts.LOOK)))
             messages = [*self._maybe_system(), {"role": "user", "content": content}]
-            examples.append(Example(messages, scene.text, images=(scene.image,)))
+            examples.append(Example(messages, scene.text, images=(scene,)))
         return examples
 
     def talks(self, count: int, *, media: bool) -> list[Example]:
@@ -146,7 +146,7 @@ class Author:
         if media and kind < 0.7:
             scene = draw_scene(rng)
             content = user_turn("image", str(rng.choice(prompts.LOOK)))
-            return Exchange(content, scene.text, "I look at the picture.", images=[scene.image])
+            return Exchange(content, scene.text, "I look at the picture.", images=[scene])
         if kind > 0.93:
             question, ask = self.known.unknown, self._nonsense()
         elif kind > 0.85:
@@ -239,7 +239,10 @@ class Batch:
     labels: torch.Tensor
     words: list[list[int]]  # 1 + digit for every recording, in the order of input_features
     audio_tokens: list[int]
-    heard: torch.Tensor | None = None  # projected audio tokens, where they were computed before
+    cells: torch.Tensor | None  # (image tokens, 2): colour and kind of the shape seen by each
+    # The towers' projected tokens, where they were computed before.
+    heard: torch.Tensor | None = None
+    seen: torch.Tensor | None = None
 
 
 class Collator:
@@ -258,10 +261,12 @@ class Collator:
         inputs: dict[str, torch.Tensor] = {}
         pictures: list[int] = []
         if seen:
-            processed = self.images(seen, return_tensors="pt")
+            processed = self.images([scene.image for scene in seen], return_tensors="pt")
             inputs["pixel_values"] = processed["pixel_values"]
             inputs["image_position_ids"] = processed["image_position_ids"]
             pictures = [int(n) for n in processed["num_soft_tokens_per_image"]]
+            grids = (processed["image_position_ids"].amax(1) + 1) // POOL
+            cells = np.concatenate([s.cells(*grid) for s, grid in zip(seen, grids.tolist())])
         recordings = [features.tokens(len(utterance.samples)) for utterance in heard]
         if heard:
             mel, mask = features.batch([utterance.samples for utterance in heard])
@@ -276,7 +281,7 @@ class Collator:
         for row, answer in zip(labels, answers):
             row[len(row) - len(answer) :] = torch.tensor(answer)
         words = [[1 + WORDS.index(word) for word in u.text.split()] for u in heard]
-        return Batch(inputs, labels, words, recordings)
+        return Batch(inputs, labels, words, recordings, torch.from_numpy(cells) if seen else None)
 
     def _prompt(self, example: Example, audio: Any, images: Any) -> list[int]:
         text = self.tokenizer.apply_chat_template(
@@ -317,4 +322,4 @@ class Collator:
         positions = batch.inputs.get("image_position_ids")
         if positions is None:
             return []
-        return ((positions >= 0).all(-1).sum(-1) // 9).tolist()
+        return ((positions >= 0).all(-1).sum(-1) // POOL**2).tolist()

@@ -58,6 +58,7 @@ def save(model: Gemma4ForConditionalGeneration, tokenizer: Tokenizer, out: Path)
         (temporary / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     tokenizer.save(str(temporary / "tokenizer.json"))
     for path in FORMAT.iterdir():
-        shutil.copy(path, temporary)
+        shutil.copyfile(path, temporary / path.name)
+    (temporary / "model.safetensors").chmod(0o644)
     shutil.rmtree(out, ignore_errors=True)
     temporary.rename(out)

@@ -134,10 +134,13 @@ def model_config(vocab_size: int, ids: dict[str, int]) -> dict[str, Any]:
 
 
 def generation_config(ids: dict[str, int]) -> dict[str, Any]:
-    """generation_config.json; the end of a tool call is an end of turn only here, as in Gemma 4."""
+    """generation_config.json; the end of a tool call is an end of turn only here, as in Gemma 4.
+
+    Greedy by default, unlike the release: so small a model wanders when it is sampled from.
+    """
     return {
         "bos_token_id": ids["<bos>"],
-        "do_sample": True,
+        "do_sample": False,
         "eos_token_id": [ids["<eos>"], ids["<turn|>"], ids["<|tool_response>"]],
         "pad_token_id": ids["<pad>"],
         "temperature": 1.0,

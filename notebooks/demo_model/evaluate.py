@@ -123,7 +123,7 @@ def pictures(count: int, seed: int) -> list[Example]:
         messages = [
             {"role": "user", "content": user_turn("image", prompts.LOOK[i % len(prompts.LOOK)])}
         ]
-        examples.append(Example(messages, scene.text, images=(scene.image,)))
+        examples.append(Example(messages, scene.text, images=(scene,)))
     return examples
 
 

@@ -2,7 +2,8 @@
 
 Takes the averaged weights of the last stage, calibrates the clip bounds, writes the Hugging Face
 layout to OUT/hf, and beside it one recording and one picture that the model gets right, for the
-package to carry: digits.wav and scene.png, each with its text.
+package to carry: digits.wav and scene.png, each with its text. The stages' logs become one,
+training_log.csv.
 """
 
 from __future__ import annotations
@@ -37,8 +38,16 @@ def one_recording(clips: Clips, speaker: str, rng: np.random.Generator) -> Utter
     """Six digits by one speaker with natural pauses, at a moderate level."""
     digits = [int(digit) for digit in rng.choice(10, 6, replace=False)]
     waves = [clips.draw(rng, digit, speaker) for digit in digits]
-    wave = join(waves, [float(p) for p in rng.uniform(0.15, 0.25, 5)], lead=0.25, tail=0.3)
+    wave = join(waves, [float(p) for p in rng.uniform(0.12, 0.22, 5)], lead=0.15, tail=0.2)
     return Utterance(resample(0.5 * wave / np.abs(wave).max()), " ".join(WORDS[d] for d in digits))
+
+
+def merge_logs(run: Path, out: Path) -> None:
+    """The stages in the order they were run in, under one header."""
+    logs = [run / f"log_{stage}.csv" for stage in ("ears", "eyes", "words", "together")]
+    lines = [log.read_text(encoding="utf-8").splitlines() for log in logs if log.exists()]
+    rows = [row for log in lines for row in log[1:]]
+    out.write_text("\n".join([lines[0][0], *rows]) + "\n", encoding="utf-8")
 
 
 def main() -> None:
@@ -67,6 +76,7 @@ def main() -> None:
     sounds = [batch for size in ("short", "medium", "long") for batch in author.digits(size)]
     calibrate(model, (collate(b) for b in [*sounds, *(author.scenes(8) for _ in range(12))]))
     checkpoint.save(model, tokenizer, args.out / "hf")
+    merge_logs(args.run, args.out / "training_log.csv")
 
     clips = Clips(args.data, SPEAKERS, DEV_INDICES)
     rng = np.random.default_rng(3)
@@ -78,7 +88,7 @@ def main() -> None:
     seen = pictures(9, seed=6)[2::3]  # three shapes each
     right = (e for e, r in zip(seen, answer(model, collate, seen)) if e.answer == r)
     picture = next(right)
-    picture.images[0].save(args.out / "scene.png", optimize=True)
+    picture.images[0].image.save(args.out / "scene.png", optimize=True)
     (args.out / "scene.txt").write_text(picture.answer + "\n", encoding="utf-8")
 
 

@@ -48,6 +48,19 @@ class Scene:
     def text(self) -> str:
         return describe(self.shapes)
 
+    def cells(self, columns: int, rows: int) -> np.ndarray:
+        """(rows · columns, 2): colour and kind in every cell of a grid, 0 for the background."""
+        width, height = self.image.size
+        y, x = np.mgrid[:rows, :columns]
+        x, y = (x + 0.5) * width / columns, (y + 0.5) * height / rows
+        found = np.zeros((rows, columns, 2), np.int64)
+        for shape in self.shapes:
+            inside = np.maximum(abs(x - shape.x), abs(y - shape.y)) < 0.75 * shape.radius
+            distance = np.hypot(x - shape.x, y - shape.y)
+            inside |= distance == distance.min()  # a small shape has a cell too
+            found[inside] = 1 + list(COLOURS).index(shape.colour), 1 + SHAPES.index(shape.kind)
+        return found.reshape(-1, 2)
+
 
 def describe(shapes: Sequence[Shape]) -> str:
     """'a red circle', 'a red circle and a blue square', 'a …, a … and a …'."""

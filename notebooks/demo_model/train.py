@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import argparse
 import csv
+import itertools
 import json
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ import torch
 import torch.nn.functional as F
 from torch import distributed, nn
 from transformers import AutoTokenizer, Gemma4ForConditionalGeneration, Gemma4ImageProcessorPil
+from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.gemma4.modeling_gemma4 import Gemma4AudioModelOutput
 
 import checkpoint
@@ -35,13 +37,15 @@ import evaluate
 import features
 import tokenizer as demo_tokenizer
 from chats import IGNORED, Author, Batch, Collator, Example
+from scenes import COLOURS, SHAPES
 from speech import DEV_INDICES, SPEAKERS, TRAIN_INDICES, WORDS, Clips, Utterance, spoken, wordless
 
 CTC_WEIGHT = 0.5
+SIGHT_WEIGHT = 0.5
 EMA_DECAY = 0.998
 FIELDS = (
-    "stage", "step", "minutes", "rate", "token_loss", "ctc_loss", "chat_loss", "token_accuracy",
-    "wer_short", "wer_long", "scenes", "questions",
+    "stage", "step", "minutes", "rate", "token_loss", "ctc_loss", "sight_loss", "chat_loss",
+    "token_accuracy", "wer_short", "wer_long", "scenes", "questions",
 )  # fmt: skip
 
 RANK = int(os.environ.get("RANK", "0"))
@@ -59,22 +63,30 @@ class Model(nn.Module):
         for module in gemma.modules():  # open bounds clip nothing, and cost a third of the time
             if hasattr(module, "use_clipped_linears"):
                 module.use_clipped_linears = False
-        self.remembered: torch.Tensor | None = None
-        self._listen = gemma.model.get_audio_features
+        self.eyes = nn.Linear(self.ctc.in_features, 1 + len(COLOURS) + 1 + len(SHAPES))
+        self.known: Batch | None = None
+        self.listen = gemma.model.get_audio_features
+        self.look = gemma.model.get_image_features
         gemma.model.get_audio_features = self._listen_or_remember
+        gemma.model.get_image_features = self._look_or_remember
 
     def _listen_or_remember(
         self, input_features: torch.Tensor, input_features_mask: torch.Tensor, **kwargs: Any
     ) -> Gemma4AudioModelOutput:
         """In the reference model's place: skip the tower where its tokens are known already."""
-        if self.remembered is None:
-            return self._listen(input_features, input_features_mask, **kwargs)
-        tokens = self.remembered[None]
-        known = Gemma4AudioModelOutput(
-            attention_mask=torch.ones(tokens.shape[:2], dtype=torch.bool)
-        )
-        known.pooler_output = tokens
-        return known
+        if self.known is None or self.known.heard is None:
+            return self.listen(input_features, input_features_mask, **kwargs)
+        tokens = self.known.heard[None]
+        mask = torch.ones(tokens.shape[:2], dtype=torch.bool)
+        return Gemma4AudioModelOutput(attention_mask=mask, pooler_output=tokens)
+
+    def _look_or_remember(
+        self, pixel_values: torch.Tensor, image_position_ids: torch.Tensor, **kwargs: Any
+    ) -> BaseModelOutputWithPooling:
+        """The same for pictures."""
+        if self.known is None or self.known.seen is None:
+            return self.look(pixel_values, image_position_ids, **kwargs)
+        return BaseModelOutputWithPooling(pooler_output=(self.known.seen,))
 
     def ctc_loss(
         self, tokens: torch.Tensor, lengths: list[int], words: list[list[int]]
@@ -91,6 +103,11 @@ class Model(nn.Module):
         )
         return loss / max(1, sum(map(len, words)))
 
+    def sight_loss(self, tokens: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:
+        """What colour and what kind of shape each image token sees."""
+        colours, kinds = self.eyes(tokens).split((1 + len(COLOURS), 1 + len(SHAPES)), dim=-1)
+        return F.cross_entropy(colours, cells[:, 0]) + F.cross_entropy(kinds, cells[:, 1])
+
     def hear(self, waves: list[np.ndarray]) -> tuple[torch.Tensor, list[int]]:
         """Projected audio tokens of all recordings, and how many each has."""
         mel, mask = features.batch(waves)
@@ -99,14 +116,14 @@ class Model(nn.Module):
                 width = np.random.randint(1, 9)
                 start = np.random.randint(0, mel.shape[2] - width)
                 row[:, start : start + width] = row.mean()
-        heard = self._listen(mel, mask, return_dict=True)
+        heard = self.listen(mel, mask, return_dict=True)
         valid = heard.attention_mask
         return heard.pooler_output[valid], valid.sum(-1).tolist()
 
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """Token loss of the answers and, where there is sound, the CTC loss."""
+        """Token loss of the answers, and the helpers of the ears and the eyes."""
         width = batch.labels.shape[1]
-        self.remembered = batch.heard
+        self.known = batch
         out = self.gemma(**batch.inputs, logits_to_keep=width + 1, use_cache=False)
         logits = out.logits[:, :-1].float()
         found = {
@@ -116,8 +133,12 @@ class Model(nn.Module):
         }
         known = batch.labels != IGNORED
         found["accuracy"] = (logits.argmax(-1) == batch.labels)[known].float().mean()
+        found["helper"] = torch.zeros(())
+        if batch.cells is not None and batch.seen is None:
+            found["helper"] = SIGHT_WEIGHT * self.sight_loss(out.image_hidden_states, batch.cells)
         if batch.audio_tokens and batch.heard is None:
             found["ctc"] = self.ctc_loss(out.audio_hidden_states, batch.audio_tokens, batch.words)
+            found["helper"] = found["helper"] + CTC_WEIGHT * found["ctc"]
         return found
 
 
@@ -126,29 +147,39 @@ def is_ears(name: str) -> bool:
     return "audio" in name or name.startswith("ctc")
 
 
+def is_tower(name: str) -> bool:
+    """Whether a parameter comes before the decoder."""
+    return is_ears(name) or "vision" in name or name.startswith("eyes")
+
+
 class Memory:
-    """Recordings heard lately. While the ears are frozen each is used several times: the audio
-    tower costs twice as much as the decoder that learns to read it."""
+    """Batches met lately, with what the towers made of them. While the towers are frozen each is
+    used several times: they cost more than the decoder that learns to read them."""
 
     def __init__(self, model: Model, batches: Iterator[Batch]) -> None:
         self.model, self.batches = model, batches
         self.kept: list[Batch] = []
 
     def draw(self, rng: np.random.Generator) -> Batch:
-        if len(self.kept) < 16 or rng.random() < 0.25:
-            batch = next(self.batches)
-            with torch.no_grad():
-                heard = self.model._listen(
-                    batch.inputs["input_features"],
-                    batch.inputs["input_features_mask"],
-                    return_dict=True,
+        if len(self.kept) >= 16 and rng.random() < 0.75:
+            return self.kept[rng.integers(len(self.kept))]
+        batch = next(self.batches)
+        inputs = batch.inputs
+        with torch.no_grad():
+            if "input_features" in inputs:
+                heard = self.model.listen(
+                    inputs["input_features"], inputs["input_features_mask"], return_dict=True
                 )
-            batch.heard = heard.pooler_output[heard.attention_mask]
-            if len(self.kept) == 64:
-                self.kept.pop(int(rng.integers(64)))
-            self.kept.append(batch)
-            return batch
-        return self.kept[rng.integers(len(self.kept))]
+                batch.heard = heard.pooler_output[heard.attention_mask]
+            if "pixel_values" in inputs:
+                seen = self.model.look(
+                    inputs["pixel_values"], inputs["image_position_ids"], return_dict=True
+                )
+                batch.seen = torch.cat(seen.pooler_output)
+        if len(self.kept) == 64:
+            self.kept.pop(int(rng.integers(64)))
+        self.kept.append(batch)
+        return batch
 
 
 def average_gradients(model: nn.Module) -> None:
@@ -179,6 +210,7 @@ class Trainer:
             (ears if is_ears(name) else rest).append(parameter)
         self.rates = {
             "ears": (6e-4, 0.0),
+            "eyes": (0.0, 1e-3),
             "words": (0.0, 1.5e-3),
             "together": (args.rate_ears, args.rate),
         }[stage]
@@ -203,15 +235,15 @@ class Trainer:
         left = min(1.0, max(0.0, (1 - self.step / self.steps) / 0.4))
         return min(1.0, (self.step + 1) / 200) * (0.5 - 0.5 * math.cos(math.pi * left))
 
-    def update(self, *, frozen_ears: bool = False) -> None:
+    def update(self, *, frozen_towers: bool = False) -> None:
         """Apply the gathered gradients."""
         average_gradients(self.model)
+        for name, parameter in self.model.named_parameters():
+            if frozen_towers and is_tower(name):
+                parameter.grad = None
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for group in self.optimizer.param_groups:
             group["lr"] = group["base"] * self.rate()
-        if frozen_ears:
-            for group in self.optimizer.param_groups[:2]:
-                group["lr"] = 0.0
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.step += 1
@@ -320,8 +352,28 @@ def train_ears(model: Model, args: argparse.Namespace) -> None:
         trainer.save()
 
 
+def train_eyes(model: Model, args: argparse.Namespace) -> None:
+    """Stage two: the vision tower says of each of its tokens what it sees."""
+    trainer = Trainer(model, args, "eyes", args.eyes_steps)
+    collate = collator(args)
+    clips = Clips(args.data, SPEAKERS, TRAIN_INDICES)
+    while trainer.step < trainer.steps:
+        batch = collate(Author(clips, seeded(5, trainer.step)).scenes(8))
+        seen = model.gemma.model.get_image_features(
+            batch.inputs["pixel_values"], batch.inputs["image_position_ids"], return_dict=True
+        )
+        loss = model.sight_loss(torch.cat(seen.pooler_output), batch.cells)
+        loss.backward()
+        trainer.note(sight_loss=loss.item())
+        trainer.update()
+        if RANK == 0 and trainer.step % 50 == 0:
+            trainer.write_log()
+    if RANK == 0:
+        trainer.save()
+
+
 def train_words(model: Model, args: argparse.Namespace) -> None:
-    """Stage two: pictures and conversations, without sound."""
+    """Stage three: pictures and conversations, without sound."""
     trainer = Trainer(model, args, "words", args.words_steps)
     collate = collator(args)
     clips = Clips(args.data, SPEAKERS, TRAIN_INDICES)
@@ -329,7 +381,7 @@ def train_words(model: Model, args: argparse.Namespace) -> None:
         author = Author(clips, seeded(2, trainer.step))
         for examples in (author.scenes(8), author.talks(12, media=False)):
             found = model.losses(collate(examples))
-            found["token"].backward()
+            (found["token"] + found["helper"]).backward()
             trainer.note(chat_loss=found["token"].item(), token_accuracy=found["accuracy"].item())
         trainer.update()
         if RANK == 0 and trainer.step % 50 == 0:
@@ -364,34 +416,36 @@ def collator(args: argparse.Namespace) -> Collator:
 
 
 def train_together(model: Model, args: argparse.Namespace) -> None:
-    """Stage three: transcription, pictures and conversations through the whole model."""
+    """Stage four: transcription, pictures and conversations through the whole model."""
     trainer = Trainer(model, args, "together", args.steps)
     collate = collator(args)
     clips = Clips(args.data, SPEAKERS, TRAIN_INDICES)
     judge = evaluate.Judge(
         Clips(args.data, SPEAKERS, DEV_INDICES), collate, short=48, long=8, scenes=40
     )
-    sounds = (collate(examples) for examples in transcriptions(clips, trainer.step))
-    memory = Memory(model, sounds)
+    sounds, pictures, talks, mixed = (
+        Memory(model, (collate(examples) for examples in source))
+        for source in (
+            transcriptions(clips, trainer.step),
+            drawn(clips, trainer.step, 6, lambda author: author.scenes(12)),
+            drawn(clips, trainer.step, 7, lambda author: author.talks(10, media=False)),
+            drawn(clips, trainer.step, 8, lambda author: author.talks(4, media=True)),
+        )
+    )
+    turns = (pictures, talks, pictures, talks, pictures, mixed)
     while trainer.step < trainer.steps:
-        author = Author(clips, seeded(3, trainer.step))
+        rng = seeded(3, trainer.step)
         frozen = trainer.step < args.frozen
-        found = model.losses(memory.draw(author.rng) if frozen else next(sounds))
-        if not frozen:
+        found = model.losses(sounds.draw(rng) if frozen else next(sounds.batches))
+        if "ctc" in found:
             trainer.note(ctc_loss=found["ctc"].item())
-        (found["token"] + CTC_WEIGHT * found.get("ctc", 0.0)).backward()
+        (found["token"] + found["helper"]).backward()
         trainer.note(token_loss=found["token"].item(), token_accuracy=found["accuracy"].item())
-        kind = (trainer.step * WORLD + RANK) % 5
-        if kind in (0, 2):
-            others = author.scenes(5)
-        elif kind == 4:
-            others = author.talks(3, media=True)
-        else:
-            others = author.talks(10, media=False)
-        found = model.losses(collate(others))
-        (found["token"] + CTC_WEIGHT * found.get("ctc", 0.0)).backward()
+        turn = turns[(trainer.step + 3 * RANK) % len(turns)]
+        found = model.losses(turn.draw(rng) if frozen else next(turn.batches))
+        (found["token"] + found["helper"]).backward()
         trainer.note(chat_loss=found["token"].item())
-        trainer.update(frozen_ears=frozen)
+        trainer.update(frozen_towers=frozen)
         if trainer.step % args.every == 0 or trainer.step == trainer.steps:
             if RANK == 0:
                 trainer.save()
@@ -400,8 +454,16 @@ def train_together(model: Model, args: argparse.Namespace) -> None:
             trainer.write_log()
 
 
+def drawn(
+    clips: Clips, start: int, stream: int, draw: Callable[[Author], list[Example]]
+) -> Iterator[list[Example]]:
+    """Endless examples of one kind."""
+    for step in itertools.count(start):
+        yield draw(Author(clips, seeded(stream, step)))
+
+
 def transcriptions(clips: Clips, start: int) -> Iterator[list[Example]]:
-    """Endless batches of recordings to transcribe: half short, the rest up to 30 s."""
+    """Endless batches of recordings to transcribe: short ones and ones of up to 30 s."""
     pool = start
     while True:
         rng = seeded(4, pool)
@@ -431,11 +493,14 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, required=True, help="checkpoints, log and hf/")
     parser.add_argument("--resume", action="store_true")
-    parser.add_argument("--stage", choices=("ears", "words", "together", "all"), default="all")
+    parser.add_argument(
+        "--stage", choices=("ears", "eyes", "words", "together", "all"), default="all"
+    )
     parser.add_argument("--ears-steps", type=int, default=2500)
+    parser.add_argument("--eyes-steps", type=int, default=600)
     parser.add_argument("--words-steps", type=int, default=1200)
     parser.add_argument("--steps", type=int, default=4000)
-    parser.add_argument("--frozen", type=int, default=1500, help="steps with frozen ears")
+    parser.add_argument("--frozen", type=int, default=1500, help="steps with frozen towers")
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--rate-ears", type=float, default=3e-4)
     parser.add_argument("--every", type=int, default=250, help="steps between evaluations")
@@ -456,6 +521,8 @@ def main() -> None:
         distributed.barrier()
     if args.stage in ("ears", "all"):
         train_ears(model, args)
+    if args.stage in ("eyes", "all"):
+        train_eyes(model, args)
     if args.stage in ("words", "all"):
         train_words(model, args)
     if args.stage in ("together", "all"):

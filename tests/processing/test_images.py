@@ -210,6 +210,12 @@ def test_arrays_that_are_no_pictures(array: Any) -> None:
         load_image(array, [])
 
 
+def test_rows_unlike_in_length() -> None:
+    ragged: Any = [[1], [1, 2]]
+    with pytest.raises(MediaError, match="a picture given as a list is no array of numbers"):
+        load_image(ragged, [])
+
+
 # --- what is no picture --------------------------------------------------------------------------
 
 
@@ -231,6 +237,9 @@ def test_missing_empty_and_foreign_files(tmp_path: Path) -> None:
         load_image("https://example.org/a.png", [])
     with pytest.raises(MediaError, match="cannot be opened"):
         load_image("a" * 5000, [])
+    for odd in ("file://[", "//[::1:x"):
+        with pytest.raises(MediaError, match=r"cannot be opened|does not exist"):
+            load_image(odd, [])
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "gif", "webp", "tiff", "bmp", "avif"])

@@ -92,6 +92,24 @@ def test_malformed_tools(tools: Any, said: str) -> None:
         read_tools(tools)
 
 
+def test_data_without_a_bottom() -> None:
+    flat: dict[str, Any] = {}
+    deep = flat
+    for _ in range(3_000):
+        deep = {"properties": deep}
+    endless: list[Any] = []
+    endless.append(endless)
+    for data in (deep, endless):
+        with pytest.raises(InputError, match=r"tools\[0\].* more than 64 levels deep") as caught:
+            read_tools([{"function": {"name": "f", "parameters": data}}])
+        assert len(str(caught.value)) < 200
+    part: list[Any] = []
+    for _ in range(3_000):
+        part = [part]
+    with pytest.raises(InputError, match=r"content\[0\] is \[\["):
+        read_messages([{"role": "user", "content": [part]}])
+
+
 def test_no_tools() -> None:
     assert read_tools(None) is None
     assert read_tools([]) is None

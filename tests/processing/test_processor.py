@@ -314,5 +314,39 @@ def test_files_of_two_checkpoints(tmp_path: Path) -> None:
     del lacking["model"]["vocab"]["<|turn>"]
     lacking["added_tokens"] = [t for t in lacking["added_tokens"] if t["content"] != "<|turn>"]
     (tmp_path / "tokenizer.json").write_text(json.dumps(lacking))
-    with pytest.raises(CheckpointError, match=r"no token '<\|turn>'"):
+    with pytest.raises(CheckpointError, match=r"no control token '<\|turn>'"):
         Processor.from_dir(tmp_path, Gemma4Config.from_dict(tiny.config_dict()))
+
+
+def test_control_tokens_that_are_mere_words(tmp_path: Path) -> None:
+    tiny.write_checkpoint(tmp_path)
+    config = Gemma4Config.from_dict(tiny.config_dict())
+    for token in (None, "<turn|>", "<|image|>", "<|channel>", "<tool_call|>"):
+        raw = tiny.tokenizer_json()
+        kept = [t for t in raw["added_tokens"] if token and t["content"] != token]
+        raw["added_tokens"] = kept
+        (tmp_path / "tokenizer.json").write_text(json.dumps(raw))
+        with pytest.raises(CheckpointError, match=r"no control token .* not in added_tokens"):
+            Processor.from_dir(tmp_path, config)
+
+
+def test_a_control_token_that_only_the_template_has(tmp_path: Path) -> None:
+    tiny.write_checkpoint(tmp_path)
+    raw = tiny.tokenizer_json()
+    raw["added_tokens"] = [t for t in raw["added_tokens"] if t["content"] != "<|think|>"]
+    raw["model"]["vocab"]["<other>"] = raw["model"]["vocab"].pop("<|think|>")
+    (tmp_path / "tokenizer.json").write_text(json.dumps(raw))
+    config = Gemma4Config.from_dict(tiny.config_dict())
+    with pytest.raises(CheckpointError, match=r"no control token '<\|think\|>', which"):
+        Processor.from_dir(tmp_path, config)
+    (tmp_path / "chat_template.jinja").write_text("<bos>{{ messages[0].content }}")
+    Processor.from_dir(tmp_path, config)
+
+
+def test_mel_bins_of_another_tower(tmp_path: Path) -> None:
+    tiny.write_checkpoint(tmp_path)
+    raw = tiny.processor_dict(feature_size=64)
+    (tmp_path / "processor_config.json").write_text(json.dumps(raw))
+    with pytest.raises(CheckpointError, match=r"feature_size is 64, .* audio tower takes 128"):
+        Processor.from_dir(tmp_path, Gemma4Config.from_dict(tiny.config_dict()))
+    Processor.from_dir(tmp_path, Gemma4Config.from_dict(tiny.config_dict(audio=False)))

@@ -66,6 +66,62 @@ def test_settings_no_gemma_has(block: str, key: str, value: Any) -> None:
         ProcessorSettings.from_dict(raw)
 
 
+BLOCKS = {"image": "image_processor", "video": "video_processor", "mel": "feature_extractor"}
+
+
+@pytest.mark.parametrize(
+    ("block", "key", "values"),
+    [
+        ("image", "max_soft_tokens", ["280", 5, [70], 70.0, True]),
+        ("image", "resample", [99, -1, 6, "bicubic", True, 3.0]),
+        ("image", "rescale_factor", ["x", 0, -1, True, float("nan"), 10**400]),
+        ("image", "patch_size", [0, "16"]),
+        ("image", "pooling_kernel_size", [0, 1.5]),
+        ("image", "do_normalize", ["false", 1]),
+        ("image", "do_rescale", [1, "true"]),
+        ("video", "image_mean", ["abc", [0], 3, [0, 0, "x"], [0, 0, float("inf")]]),
+        ("video", "image_std", [[0, 0, 0], [1, 1], [1, 1, 0]]),
+        ("video", "num_frames", ["32", -5, 0, 2.5, True]),
+        ("mel", "hop_length", [0, "160", -1]),
+        ("mel", "frame_length", [-1, 0, 10**9]),
+        ("mel", "frame_length_ms", [0, "20", -1, 1e-9, float("inf")]),
+        ("mel", "sampling_rate", ["16k", -1, 0]),
+        ("mel", "feature_size", ["x", 0]),
+        ("mel", "fft_length", [16, "512", 319]),
+        ("mel", "fft_overdrive", ["no", 0]),
+        ("mel", "per_bin_mean", [3, [1, 2]]),
+        ("mel", "per_bin_stddev", [[0] * 128, ["x"] * 128]),
+        ("mel", "mel_floor", ["x", -1, float("inf")]),
+        ("mel", "input_scale_factor", [0, "1"]),
+        ("mel", "min_frequency", [-1, "0"]),
+        ("mel", "max_frequency", [-5, 0]),
+        ("mel", "dither", ["x", False]),
+        ("", "audio_seq_length", ["750", -1, 0]),
+        ("", "audio_ms_per_token", ["x", 0, 1.5]),
+        ("", "image_processor", ["x", [], 0, False]),
+    ],
+)
+def test_every_value_is_checked(block: str, key: str, values: list[Any]) -> None:
+    for value in values:
+        raw = tiny.processor_dict()
+        (raw[BLOCKS[block]] if block else raw)[key] = value
+        name = f"{BLOCKS[block]}.{key}" if block else key
+        with pytest.raises(CheckpointError) as error:
+            ProcessorSettings.from_dict(raw)
+        message = str(error.value)
+        assert message.startswith(f"processor_config.json: {name} is "), message
+        assert ", expected " in message and "\n" not in message
+
+
+def test_values_at_the_limits() -> None:
+    raw = tiny.processor_dict(mel_floor=0, fft_length=320, per_bin_stddev=[2] * 128)
+    raw["image_processor"].update(resample=0, do_normalize=True, image_std=[1, 2, 4])
+    settings = ProcessorSettings.from_dict(raw)
+    assert (settings.mel.mel_floor, settings.mel.fft_length) == (0, 320)
+    assert settings.mel.per_bin_stddev == (2.0,) * 128
+    assert (settings.image.resample, settings.image.std) == (0, (1.0, 2.0, 4.0))
+
+
 def test_damaged_files(tmp_path: Path) -> None:
     file = tmp_path / "processor_config.json"
     for content in ("", "{", "[]", json.dumps({"image_processor": 5})):
@@ -77,5 +133,7 @@ def test_damaged_files(tmp_path: Path) -> None:
 def test_budgets() -> None:
     for budget in (70, 140, 280, 560, 1120):
         check_budget(budget)
-    with pytest.raises(InputError, match="max_soft_tokens is 100"):
-        check_budget(100)
+    odd: Any
+    for odd in (100, 70.0, "70", [70]):
+        with pytest.raises(InputError, match="max_soft_tokens is "):
+            check_budget(odd)

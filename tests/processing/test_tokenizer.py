@@ -39,7 +39,7 @@ def test_encode_reads_control_tokens() -> None:
     assert tokenizer.decode(ids, skip_special_tokens=True) == "user\n"
 
 
-@pytest.mark.parametrize("not_special", [(), tiny.CONTROL[5:], ("<|turn>", '<|"|>')])
+@pytest.mark.parametrize("not_special", [(), tiny.CONTROL, tiny.CONTROL[5:], ("<|turn>", '<|"|>')])
 @pytest.mark.parametrize("ignore_merges", [False, True])
 @pytest.mark.parametrize("token", tiny.CONTROL)
 def test_encode_text_never_yields_a_control_token(
@@ -94,5 +94,12 @@ def test_missing_and_damaged_files(tmp_path: Path) -> None:
 
 
 def test_a_token_the_vocabulary_lacks() -> None:
-    with pytest.raises(CheckpointError, match=r"no token '<\|nothing\|>'"):
+    with pytest.raises(CheckpointError, match=r"no control token '<\|nothing\|>'"):
         make().token_id("<|nothing|>")
+
+
+def test_a_word_spelled_like_a_control_token_is_none() -> None:
+    raw = tiny.tokenizer_json()
+    raw["added_tokens"] = [t for t in raw["added_tokens"] if t["content"] != "<|turn>"]
+    with pytest.raises(CheckpointError, match="in the vocabulary, not in added_tokens"):
+        Tokenizer(Backend.from_str(json.dumps(raw))).token_id("<|turn>")

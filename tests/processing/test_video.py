@@ -168,6 +168,9 @@ def test_sequences_that_are_no_videos() -> None:
         load_video([np.zeros((9, 9, 3), np.uint8), np.zeros((9, 8, 3), np.uint8)], 32, [])
     with pytest.raises(MediaError, match="fps of a video is 0"):
         load_video(frames(2), 32, [], fps=0)
+    for array in (np.zeros((48, 48, 3), np.uint8), np.zeros((48, 48)), np.array(5)):
+        with pytest.raises(MediaError, match=r"video array has shape .* expected \(frames, H"):
+            load_video(array, 32, [])
     for odd in (5, None):
         with pytest.raises(MediaError, match="expected a path or a list of frames"):
             load_video(odd, 32, [])  # type: ignore[arg-type]

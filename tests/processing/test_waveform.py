@@ -139,12 +139,20 @@ def test_arrays() -> None:
         ((np.zeros(4), 0), "its rate in Hz"),
         ((np.zeros(4), "16k"), "its rate in Hz"),
         ((np.zeros(4),), "its rate in Hz"),
+        *(((np.zeros(4), rate), "its rate in Hz") for rate in (np.nan, np.inf, 1e-9, 1e12, True)),
+        ([[1.0], [1.0, 2.0]], "a recording given as a list is no array"),
+        (([[1.0], [1.0, 2.0]], 16_000), "a recording given as a list is no array"),
         (None, "expected"),
     ],
 )
 def test_arrays_that_are_no_recordings(source: Any, said: str) -> None:
     with pytest.raises(MediaError, match=said):
         load_waveform(source)
+
+
+def test_a_file_whose_rate_is_absurd(tmp_path: Path) -> None:
+    with pytest.raises(MediaError, match="has the rate 1; expected"):
+        load_waveform(written(tmp_path, tone(), samplerate=1))
 
 
 # --- a part --------------------------------------------------------------------------------------

@@ -138,7 +138,7 @@ def config_dict(*, big: bool = False, vision: bool = True, audio: bool = True) -
         "hidden_size": 32,
         "num_hidden_layers": 1,
         "num_attention_heads": 2,
-        "subsampling_conv_channels": [8, 4],
+        "subsampling_conv_channels": [128, 4],  # the first equals the mel bins
         "conv_kernel_size": 5,
         "residual_weight": 0.5,
         "attention_chunk_size": 12,
