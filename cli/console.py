@@ -88,13 +88,13 @@ def status(message: str, done: float = 0, total: float | None = None) -> None:
     """
     if not sys.stderr.isatty() or _screen.text:
         return
-    if _screen.status is None:
-        _screen.status = _progress()
-        _screen.status.add_task("")
-        _screen.status.start()
-    progress = _screen.status
-    message = message.translate(_CONTROLS)
-    progress.update(progress.task_ids[0], description=message, completed=done, total=total)
+    progress = _screen.status or _progress()
+    for task in progress.task_ids:
+        progress.remove_task(task)
+    task = progress.add_task(message.translate(_CONTROLS), total=total)
+    progress.update(task, completed=done)
+    progress.start()
+    _screen.status = progress
 
 
 def clear_status() -> None:

@@ -45,8 +45,7 @@ class Tokenizer:
             [
                 AddedToken(token.content, special=True, normalized=False)
                 for token in added.values()
-                if not token.special
-                and (token.content in CONTROL_TOKENS or _CONTROL_SHAPE.fullmatch(token.content))
+                if not token.special and _is_control(token.content)
             ]
         )
         backend.encode_special_tokens = True  # which means: read their spelling as text
@@ -87,17 +86,20 @@ class Tokenizer:
         return self.backend.get_vocab_size(with_added_tokens=True)
 
     def token_id(self, token: str) -> int:
-        """The id of a control token by its spelling.
+        """The id of a token by its spelling.
 
-        Raises CheckpointError when it is none: a mere word of the vocabulary that is spelled like
-        one would be an ordinary piece of anybody's text.
+        Raises CheckpointError when there is none, and for a control token that the file holds as
+        a mere word of the vocabulary: it would be an ordinary piece of anybody's text.
         """
         index = self.control_tokens.get(token)
+        word = self.backend.token_to_id(token) if index is None else None
+        if index is None and not _is_control(token):
+            index = word
         if index is None:
-            known = self.backend.token_to_id(token) is not None
+            where = "" if word is None else " (it is in the vocabulary, not in added_tokens)"
+            kind = "control token" if _is_control(token) else "token"
             raise CheckpointError(
-                f"the tokenizer has no control token {token!r}, which Gemma 4 needs"
-                f"{' (it is in the vocabulary, not in added_tokens)' if known else ''}: "
+                f"the tokenizer has no {kind} {token!r}, which Gemma 4 needs{where}: "
                 "use the tokenizer.json that came with the weights"
             )
         return index
@@ -140,3 +142,7 @@ class Tokenizer:
 
     def _encode(self, text: str) -> list[int]:
         return self.backend.encode(text, add_special_tokens=False).ids if text else []
+
+
+def _is_control(token: str) -> bool:
+    return token in CONTROL_TOKENS or _CONTROL_SHAPE.fullmatch(token) is not None

@@ -43,6 +43,8 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Every model is the tiny one; names of those asked for ("31b" is the one without audio)."""
     names: list[str] = []
 
+    monkeypatch.setattr(loading, "find_checkpoint", lambda name: name)
+
     def load(name: str, *_rest: Any) -> Any:
         names.append(name)
         return tiny_model("31b" if name == "31b" else "e2b", TOKENIZER)

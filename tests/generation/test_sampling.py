@@ -1,5 +1,7 @@
 """Greedy and random choice of tokens."""
 
+from typing import Any
+
 import mlx.core as mx
 import numpy as np
 import pytest
@@ -85,10 +87,21 @@ def test_a_seed_gives_the_same_again_whatever_else_draws() -> None:
         {"top_k": 2.5},
         {"seed": -1},
         {"seed": 2**64},
+        {"temperature": "x"},
+        {"temperature": True},
+        {"top_p": [0.9]},
+        {"top_k": "64"},
+        {"seed": "a"},
+        {"seed": 1.5},
     ],
 )
-def test_values_out_of_range_are_refused(settings: dict[str, float]) -> None:
+def test_values_out_of_range_are_refused(settings: dict[str, Any]) -> None:
     name, value = next(iter(settings.items()))
     with pytest.raises(InputError, match=name) as error:
-        make_sampler(DEFAULTS, **settings)  # type: ignore[arg-type]
+        make_sampler(DEFAULTS, **settings)
     assert str(value) in str(error.value)
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    settings = {"temperature": np.float32(0.5), "top_k": np.int64(2), "seed": np.uint8(3)}
+    assert len(drawn(make_sampler(DEFAULTS, **settings), logits(), 20)) <= 2  # type: ignore[arg-type]

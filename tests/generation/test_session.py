@@ -327,3 +327,13 @@ def test_notices_come_once(tokenizer: Tokenizer, patch: Callable[[Any], None]) -
     assert len(first) == 1 and "8000" in first[0]
     talk.answer("b")
     assert notes(talk.session.send("and?")) == []
+
+
+def test_a_part_with_two_sources_is_refused(talk: Talk, tmp_path: Path) -> None:
+    """As by the processor: the second source must not get lost when the first is held."""
+    talk.turn("Hi", "Hello")
+    before = list(talk.session.messages)
+    path = picture(tmp_path / "a.png")
+    with pytest.raises(InputError, match="image and path"):
+        list(talk.session.send([{"type": "image", "image": path, "path": path}]))
+    assert talk.session.messages == before

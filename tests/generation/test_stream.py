@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gemma4_mlx import generate, stream_generate
+from gemma4_mlx import ChatSession, generate, stream_generate
 from gemma4_mlx.errors import InputError
 from gemma4_mlx.generation import stream as stream_module
 from gemma4_mlx.processing.tokenizer import Tokenizer
@@ -131,3 +131,14 @@ def test_a_recording_for_a_model_that_cannot_hear(tokenizer: Tokenizer) -> None:
     sound = {"type": "audio", "audio": np.zeros(16_000, np.float32)}
     with pytest.raises(InputError, match="audio tower"):
         next(stream_generate(model, processor, [{"role": "user", "content": [sound]}]))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("max_tokens", "5"), ("max_tokens", 2.5), ("max_tokens", 0), ("prefill_step_size", "x")],
+)
+def test_lengths_that_are_no_whole_numbers(model: Any, name: str, value: Any) -> None:
+    with pytest.raises(InputError, match=f"{name} is {value!r}, expected a whole number"):
+        list(stream_generate(*model, HI, **{name: value}))
+    with pytest.raises(InputError, match=name):
+        ChatSession(*model, **{name: value})

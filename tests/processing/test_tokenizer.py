@@ -96,6 +96,9 @@ def test_missing_and_damaged_files(tmp_path: Path) -> None:
 def test_a_token_the_vocabulary_lacks() -> None:
     with pytest.raises(CheckpointError, match=r"no control token '<\|nothing\|>'"):
         make().token_id("<|nothing|>")
+    with pytest.raises(CheckpointError, match="no token 'nothing'"):
+        make().token_id("nothing")
+    assert make().token_id("the") == make().encode("the")[0]
 
 
 def test_a_word_spelled_like_a_control_token_is_none() -> None:

@@ -1,6 +1,7 @@
 """Transcripts: windows in order, times, translations, warnings, refusals."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 from gemma4_mlx import MediaError, transcribe
 from gemma4_mlx.errors import InputError
 from gemma4_mlx.generation import stream as stream_module
+from gemma4_mlx.processing.processor import Processor
+from gemma4_mlx.speech.clock import clock
 from gemma4_mlx.speech.transcribe import transcribe_segments
 from tests.generation.tiny_model import Script, tiny_model
 from tests.generation.tiny_tokenizer import tiny_tokenizer
@@ -67,6 +70,16 @@ def test_a_long_recording_in_order(model: Any, says: Callable[..., list[float | 
     assert edges[0][1] == edges[1][0] and edges[1][1] == edges[2][0]
 
 
+def test_windows_are_what_the_processor_hears_at_once(
+    model: Any, says: Callable[..., list[float | None]]
+) -> None:
+    gemma, processor = model
+    settings = replace(processor.settings, audio_seq_length=250)
+    says("first", "second")
+    result = transcribe(gemma, Processor(TOKENIZER, gemma.config, settings=settings), noise(12))
+    assert result.text == "first second" and result.segments[0].end <= 10
+
+
 def test_segments_come_one_by_one(model: Any, says: Callable[..., list[float | None]]) -> None:
     temperatures = says("first", "second")
     segments = transcribe_segments(*model, noise(40))
@@ -106,3 +119,16 @@ def test_refusals(model: Any, tmp_path: Path) -> None:
         transcribe(*tiny_model("31b", TOKENIZER), noise(1))
     with pytest.raises(InputError, match="too short"):
         transcribe(*model, noise(0.005))
+
+
+@pytest.mark.parametrize("given", [{"language": 5}, {"translate_to": ["de"]}, {"language": ""}])
+def test_languages_that_are_none(model: Any, given: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="name or a"):
+        transcribe(*model, noise(1), **given)
+    with pytest.raises(InputError, match="name or a"):
+        transcribe_segments(*model, noise(1), **given)
+
+
+def test_the_clock() -> None:
+    times = [0, 9.96, 59.96, 3599.94, 3723.4]
+    assert list(map(clock, times)) == ["0:00.0", "0:10.0", "1:00.0", "59:59.9", "1:02:03.4"]
