@@ -1,11 +1,12 @@
 """Train the demo model: `python train.py --data DIR --out DIR [--resume]`.
 
-Three stages. *Ears*: the audio tower alone learns to spell digits with a CTC head on its projected
-tokens; token loss through the decoder teaches an untrained tower nothing for a long time. *Words*:
-all the rest learns pictures and conversations. The two share no parameter, so they may run at the
-same time. Then the head's rows become the decoder's embeddings of the digit words, so that the
-tower's tokens arrive as blurred words, and everything is trained *together*, the CTC loss kept as
-a helper; its head is thrown away in the end.
+Four stages. *Ears*: the audio tower alone learns to spell digits with a CTC head on its projected
+tokens; token loss through the decoder teaches an untrained tower nothing for a long time. *Eyes*:
+the vision tower learns to say of each of its tokens which colour and shape it sees. *Words*: all
+but the audio tower learns pictures and conversations. Then the CTC head's rows become the decoder's
+embeddings of the digit words, so that the tower's tokens arrive as blurred words, and the decoder
+learns to read both towers, *together*: at first with the towers frozen and each batch used several
+times, then with them. The helpers' heads are thrown away in the end.
 
 `torchrun --nproc-per-node 2 train.py …` uses two processes of one thread each, which on two cores
 is faster than one process of two threads: most operations are too small to be worth sharing.
@@ -125,6 +126,7 @@ class Model(nn.Module):
         width = batch.labels.shape[1]
         self.known = batch
         out = self.gemma(**batch.inputs, logits_to_keep=width + 1, use_cache=False)
+        self.known = None
         logits = out.logits[:, :-1].float()
         found = {
             "token": F.cross_entropy(
@@ -374,6 +376,8 @@ def train_eyes(model: Model, args: argparse.Namespace) -> None:
 
 def train_words(model: Model, args: argparse.Namespace) -> None:
     """Stage three: pictures and conversations, without sound."""
+    seen = torch.load(args.out / "eyes.pt")["average"]
+    model.load_state_dict({n: p for n, p in seen.items() if is_tower(n)}, strict=False)
     trainer = Trainer(model, args, "words", args.words_steps)
     collate = collator(args)
     clips = Clips(args.data, SPEAKERS, TRAIN_INDICES)
@@ -496,11 +500,11 @@ def main() -> None:
     parser.add_argument(
         "--stage", choices=("ears", "eyes", "words", "together", "all"), default="all"
     )
-    parser.add_argument("--ears-steps", type=int, default=2500)
+    parser.add_argument("--ears-steps", type=int, default=1800)
     parser.add_argument("--eyes-steps", type=int, default=600)
-    parser.add_argument("--words-steps", type=int, default=1200)
+    parser.add_argument("--words-steps", type=int, default=200)
     parser.add_argument("--steps", type=int, default=4000)
-    parser.add_argument("--frozen", type=int, default=1500, help="steps with frozen towers")
+    parser.add_argument("--frozen", type=int, default=3000, help="steps with frozen towers")
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--rate-ears", type=float, default=3e-4)
     parser.add_argument("--every", type=int, default=250, help="steps between evaluations")
