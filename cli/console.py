@@ -91,8 +91,7 @@ def status(message: str, done: float = 0, total: float | None = None) -> None:
     progress = _screen.status or _progress()
     for task in progress.task_ids:
         progress.remove_task(task)
-    task = progress.add_task(message.translate(_CONTROLS), total=total)
-    progress.update(task, completed=done)
+    progress.add_task(message.translate(_CONTROLS), total=total, completed=round(done))
     progress.start()
     _screen.status = progress
 

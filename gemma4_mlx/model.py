@@ -24,6 +24,7 @@ from gemma4_mlx.multimodal import (
     Projector,
     SoftTokens,
     TokenLayout,
+    read_layout,
     splice,
 )
 from gemma4_mlx.nn.masks import image_blocks
@@ -32,8 +33,6 @@ from gemma4_mlx.text.kv_cache import KVCache
 from gemma4_mlx.text.padding import left_padding
 from gemma4_mlx.text.per_layer_embeddings import RowSource
 from gemma4_mlx.vision import VisionTower
-
-_TYPES = (0, IMAGE, VIDEO, AUDIO)
 
 # Tells the model which tokens (B,) a step was built for, where it needs their table rows.
 Feed = Callable[[np.ndarray], None]
@@ -115,7 +114,7 @@ class Gemma4Model(nn.Module):
 
         Raises InputError when shapes, counts or lengths do not fit.
         """
-        layout = self.layout(input_ids, mm_token_type_ids)
+        layout = read_layout(input_ids, mm_token_type_ids, self.config)
         soft_tokens = self.encode_media(
             pixel_values=pixel_values,
             image_position_ids=image_position_ids,
@@ -133,34 +132,6 @@ class Gemma4Model(nn.Module):
             layout, soft_tokens, cache=cache, keep=keep, attention_mask=attention_mask
         )
         return self.language_model.logits(hidden)
-
-    def layout(self, input_ids: mx.array, mm_token_type_ids: mx.array | None = None) -> TokenLayout:
-        """What stands where in input_ids (B, L); InputError unless they are of this vocabulary."""
-        ids = np.array(input_ids)
-        if ids.ndim != 2 or ids.size == 0 or ids.dtype.kind not in "iu":
-            raise InputError(
-                f"input_ids is {ids.dtype} of shape {ids.shape}, expected whole numbers of shape "
-                "(batch, tokens)"
-            )
-        low, high = int(ids.min()), int(ids.max())
-        config = self.config
-        if low < 0 or high >= config.text.vocab_size:
-            raise InputError(
-                f"input_ids hold {low if low < 0 else high}, but the vocabulary has ids 0 to "
-                f"{config.text.vocab_size - 1}: use this model's own tokenizer"
-            )
-        types = np.zeros(ids.shape, dtype=np.int32)
-        types[ids == config.image_token_id] = IMAGE
-        types[ids == config.video_token_id] = VIDEO
-        types[ids == config.audio_token_id] = AUDIO
-
-        shown = None if mm_token_type_ids is None else np.array(mm_token_type_ids)
-        if shown is not None and (shown.shape != ids.shape or not np.isin(shown, _TYPES).all()):
-            raise InputError(
-                f"mm_token_type_ids has shape {shown.shape} and values from {shown.min()} to "
-                f"{shown.max()}, expected 0 to 3 in the shape of input_ids {ids.shape}"
-            )
-        return TokenLayout.of(ids, types, shown)
 
     def encode_media(
         self,

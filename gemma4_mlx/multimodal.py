@@ -12,6 +12,7 @@ import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 
+from gemma4_mlx.config import Gemma4Config
 from gemma4_mlx.errors import InputError
 from gemma4_mlx.nn.norms import rms_norm_no_scale
 
@@ -85,6 +86,38 @@ class TokenLayout:
             self.ranks[:, columns],
             self.is_picture[:, columns],
         )
+
+
+def read_layout(
+    input_ids: mx.array, mm_token_type_ids: mx.array | None, config: Gemma4Config
+) -> TokenLayout:
+    """What stands where in input_ids (B, L); InputError unless they are of this vocabulary."""
+    ids = np.array(input_ids)
+    if ids.ndim != 2 or ids.size == 0 or ids.dtype.kind not in "iu":
+        raise InputError(
+            f"input_ids is {ids.dtype} of shape {ids.shape}, expected whole numbers of shape "
+            "(batch, tokens)"
+        )
+    low, high = int(ids.min()), int(ids.max())
+    if low < 0 or high >= config.text.vocab_size:
+        raise InputError(
+            f"input_ids hold {low if low < 0 else high}, but the vocabulary has ids 0 to "
+            f"{config.text.vocab_size - 1}: use this model's own tokenizer"
+        )
+    types = np.zeros(ids.shape, dtype=np.int32)
+    types[ids == config.image_token_id] = IMAGE
+    types[ids == config.video_token_id] = VIDEO
+    types[ids == config.audio_token_id] = AUDIO
+
+    shown = None if mm_token_type_ids is None else np.array(mm_token_type_ids)
+    if shown is not None and (
+        shown.shape != ids.shape or not np.isin(shown, (TEXT, *MODALITIES)).all()
+    ):
+        raise InputError(
+            f"mm_token_type_ids has shape {shown.shape} and values from {shown.min()} to "
+            f"{shown.max()}, expected 0 to 3 in the shape of input_ids {ids.shape}"
+        )
+    return TokenLayout.of(ids, types, shown)
 
 
 def _ranks(types: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ import numpy as np
 
 from gemma4_mlx.errors import CheckpointError, InputError
 from gemma4_mlx.model import Gemma4Model
-from gemma4_mlx.multimodal import TokenLayout, tower_inputs
+from gemma4_mlx.multimodal import TokenLayout, read_layout, tower_inputs
 from gemma4_mlx.nan_scan import tensors_with_nan
 from gemma4_mlx.text.kv_cache import KVCache
 from gemma4_mlx.text.padding import left_padding
@@ -88,7 +88,7 @@ def prefill(
     """Take a prompt into the cache, ``step_size`` tokens at a time; the last logits (B, vocab)."""
     if step_size < 1:
         raise InputError(f"the prefill step size is {step_size}, expected 1 or more")
-    layout = model.layout(inputs["input_ids"], inputs.get("mm_token_type_ids"))
+    layout = read_layout(inputs["input_ids"], inputs.get("mm_token_type_ids"), model.config)
     model.check_fits(layout.ids.shape, cache)
     left_padding(inputs.get("attention_mask"), layout.ids.shape, cache)
     soft_tokens = model.encode_media(**tower_inputs(inputs))
