@@ -11,6 +11,7 @@ This module imports no mlx, so that a plan can be drawn from a config alone.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,19 @@ __all__ = [
     "AudioConfig",
     "Gemma4Config",
     "LayerKind",
+    "Modality",
     "RopeConfig",
     "TextConfig",
     "VisionConfig",
 ]
+
+
+class Modality(IntEnum):
+    """What a placeholder in a prompt stands for, as in ``mm_token_type_ids``, where 0 is text."""
+
+    IMAGE = 1
+    VIDEO = 2
+    AUDIO = 3
 
 
 @dataclass(frozen=True)
@@ -99,10 +109,13 @@ class AudioConfig:
         channels = get.value("subsampling_conv_channels")
         if not (isinstance(channels, list) and len(channels) == 2 and _all_positive(channels)):
             get.refuse("subsampling_conv_channels", "two whole numbers of at least 1")
+        hidden_size, heads = get.integer("hidden_size"), get.integer("num_attention_heads")
+        if hidden_size % heads:
+            get.refuse("num_attention_heads", f"a divisor of the hidden_size {hidden_size}")
         return cls(
-            hidden_size=get.integer("hidden_size"),
+            hidden_size=hidden_size,
             num_hidden_layers=get.integer("num_hidden_layers"),
-            num_attention_heads=get.integer("num_attention_heads"),
+            num_attention_heads=heads,
             subsampling_conv_channels=(channels[0], channels[1]),
             conv_kernel_size=get.integer("conv_kernel_size"),
             residual_weight=get.number("residual_weight"),
@@ -137,6 +150,15 @@ class Gemma4Config:
     eos_token_ids: tuple[int, ...]
     quantization: Mapping[str, Any] | None
 
+    @property
+    def placeholders(self) -> dict[int, Modality]:
+        """The ids of which a prompt holds one for every token that a tower will give."""
+        return {
+            self.image_token_id: Modality.IMAGE,
+            self.video_token_id: Modality.VIDEO,
+            self.audio_token_id: Modality.AUDIO,
+        }
+
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> "Gemma4Config":
         """Read a parsed ``config.json``, of a whole model or of the text model alone.
@@ -154,6 +176,7 @@ class Gemma4Config:
         text_section = get.section("text_config")
         text = TextConfig.from_dict(text_section.raw)
         vision, audio = raw.get("vision_config"), raw.get("audio_config")
+        ends = text_section if raw.get("eos_token_id") is None else get
         # Without towers these ids occur nowhere; −1 is no token.
         return cls(
             text=text,
@@ -168,7 +191,7 @@ class Gemma4Config:
             eoa_token_id=get.integer(
                 "eoa_token_id", get.integer("eoa_token_index", -1, at_least=0), at_least=0
             ),
-            eos_token_ids=(get if raw.get("eos_token_id") else text_section).ids("eos_token_id"),
+            eos_token_ids=ends.ids("eos_token_id", text.vocab_size),
             quantization=_quant(raw).get("quantization"),
         )
 
@@ -196,6 +219,8 @@ def _quant(raw: Mapping[str, Any]) -> dict[str, Any]:
 def _foreign_model(model_type: object) -> str:
     if model_type == "gemma4_unified":
         return "Gemma 4 12B (gemma4_unified) is not supported yet; use E2B, E4B, 26B A4B or 31B"
+    if model_type in ("gemma4_assistant", "gemma4_unified_assistant"):
+        return "this is an assistant, which drafts for a Gemma 4: not supported yet; use the model"
     if model_type is None:
         return "config.json has no model_type: it is not the config.json of a Gemma 4 checkpoint"
     return (

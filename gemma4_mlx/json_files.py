@@ -1,7 +1,7 @@
 """Reading a checkpoint's JSON files, with errors that name the file, the key and the remedy."""
 
 import json
-import math
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
@@ -9,6 +9,8 @@ from typing import Any, NoReturn
 from gemma4_mlx.errors import CheckpointError
 
 _REQUIRED: Any = object()
+_LARGEST = 2**31 - 1  # MLX counts every dimension in 32 bits
+_FINITE = sys.float_info.max
 
 
 def read_json(file: Path) -> dict[str, Any]:
@@ -55,21 +57,21 @@ class Section:
     def integer(self, key: str, default: Any = _REQUIRED, *, at_least: int = 1) -> Any:
         """A whole number."""
         found = self.value(key, default)
-        if found is default or (type(found) is int and found >= at_least):
+        if found is default or (type(found) is int and at_least <= found <= _LARGEST):
             return found
-        self.refuse(key, f"a whole number of at least {at_least}")
+        self.refuse(key, f"a whole number from {at_least} to {_LARGEST}")
 
     def number(
-        self, key: str, default: Any = _REQUIRED, *, above: float = 0.0, to: float = math.inf
+        self, key: str, default: Any = _REQUIRED, *, above: float = 0.0, to: float = _FINITE
     ) -> Any:
-        """A number greater than ``above``, up to ``to``."""
+        """A finite number greater than ``above``, up to ``to``."""
         found = self.value(key, default)
         if found is default:
             return found
-        if type(found) in (int, float) and above < found <= to:
+        if type(found) in (int, float) and max(above, -_FINITE) < found <= to:
             return float(found)
-        limit = "" if to == math.inf else f", at most {to}"
-        self.refuse(key, f"a number above {above}{limit}")
+        limit = "" if to == _FINITE else f", at most {to}"
+        self.refuse(key, f"a finite number above {above}{limit}")
 
     def boolean(self, key: str) -> bool:
         """True or false; false when absent."""
@@ -82,13 +84,13 @@ class Section:
         """An object within this one."""
         return Section(self.value(key), f"{self.name}.{key}")
 
-    def ids(self, key: str) -> tuple[int, ...]:
+    def ids(self, key: str, vocab_size: int) -> tuple[int, ...]:
         """One token id or a list of them, as a tuple."""
         found = self.value(key)
         listed = found if isinstance(found, list) else [found]
-        if listed and all(type(item) is int and item >= 0 for item in listed):
+        if listed and all(type(item) is int and 0 <= item < vocab_size for item in listed):
             return tuple(listed)
-        self.refuse(key, "a token id or a list of them")
+        self.refuse(key, f"a token id below {vocab_size} or a list of them")
 
     def expect(self, key: str, *only: object) -> None:
         """Nothing but these values, the first of which is what every Gemma 4 model has."""

@@ -14,13 +14,10 @@ import mlx.nn as nn
 import numpy as np
 
 from gemma4_mlx.audio import AudioTower
-from gemma4_mlx.config import Gemma4Config
+from gemma4_mlx.config import Gemma4Config, Modality
 from gemma4_mlx.errors import InputError
 from gemma4_mlx.generation_config import GenerationConfig
 from gemma4_mlx.multimodal import (
-    AUDIO,
-    IMAGE,
-    VIDEO,
     Projector,
     SoftTokens,
     TokenLayout,
@@ -61,7 +58,7 @@ class Gemma4Model(nn.Module):
             self.audio_tower = AudioTower(audio)
             self.embed_audio = Projector(audio.output_proj_dims, hidden, audio.rms_norm_eps)
         self._ple_rows: RowSource | None = None
-        self._placeholders = (config.image_token_id, config.video_token_id, config.audio_token_id)
+        self._placeholders = tuple(config.placeholders)
 
     @property
     def has_vision(self) -> bool:
@@ -74,6 +71,11 @@ class Gemma4Model(nn.Module):
     def use_ple_rows(self, source: RowSource) -> None:
         """Take the rows of the per-layer embedding table from this source."""
         self._ple_rows = source
+
+    @property
+    def ple_rows(self) -> RowSource | None:
+        """Where the rows of the per-layer embedding table come from; None without a table."""
+        return self._ple_rows
 
     def ple_tensors(self) -> dict[str, mx.array]:
         """The tensors of the per-layer embedding table by name, empty for models without one."""
@@ -126,10 +128,12 @@ class Gemma4Model(nn.Module):
         )
         soft_tokens.check(layout.types)
         keep = logits_to_keep or layout.ids.shape[1]
-        if keep < 0:
-            raise InputError(f"logits_to_keep is {keep}, expected 0 or more")
+        if not isinstance(keep, int | np.integer) or keep < 0:
+            raise InputError(
+                f"logits_to_keep is {keep!r}, expected a whole number of 0 or more, or None for all"
+            )
         hidden = self.forward_chunk(
-            layout, soft_tokens, cache=cache, keep=keep, attention_mask=attention_mask
+            layout, soft_tokens, cache=cache, keep=int(keep), attention_mask=attention_mask
         )
         return self.language_model.logits(hidden)
 
@@ -145,9 +149,9 @@ class Gemma4Model(nn.Module):
         input_features_mask: mx.array | None = None,
     ) -> SoftTokens:
         """Run the towers over what is given; nothing is evaluated yet."""
-        soft: dict[int, mx.array] = {}
+        soft: dict[Modality, mx.array] = {}
         if pixel_values is not None and pixel_values.shape[0]:
-            soft[IMAGE] = self._see(pixel_values, image_position_ids, "image_position_ids")
+            soft[Modality.IMAGE] = self._see(pixel_values, image_position_ids, "image_position_ids")
         if pixel_values_videos is not None and pixel_values_videos.shape[0]:
             frames = pixel_values_videos.shape[0]
             if num_frames_per_video is not None:
@@ -157,14 +161,16 @@ class Gemma4Model(nn.Module):
                         f"num_frames_per_video adds up to {told}, but pixel_values_videos holds "
                         f"{frames} frames"
                     )
-            soft[VIDEO] = self._see(pixel_values_videos, video_position_ids, "video_position_ids")
+            soft[Modality.VIDEO] = self._see(
+                pixel_values_videos, video_position_ids, "video_position_ids"
+            )
         if input_features is not None and input_features.shape[0]:
             if not self.has_audio:
                 raise InputError("this model has no audio tower: use E2B or E4B for recordings")
             if input_features_mask is None:
                 input_features_mask = mx.ones(input_features.shape[:2], dtype=mx.bool_)
             clips = self.audio_tower(input_features, input_features_mask)
-            soft[AUDIO] = self.embed_audio(mx.concatenate(clips))
+            soft[Modality.AUDIO] = self.embed_audio(mx.concatenate(clips))
         return SoftTokens(soft)
 
     def forward_chunk(
@@ -252,7 +258,8 @@ class Gemma4Model(nn.Module):
                 f"{offset + length} tokens are more than this model's context of {limit}: shorten "
                 "the prompt or start a new conversation"
             )
-        if cache is not None and offset and cache.rows != rows:
+        # A cache gone back to its start still has the buffers of its rows.
+        if cache is not None and cache.rows not in (0, rows):
             raise InputError(
                 f"the cache holds {cache.rows} rows, but input_ids has {rows}: continue the same "
                 "batch, or start a new cache"

@@ -12,12 +12,9 @@ import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 
-from gemma4_mlx.config import Gemma4Config
+from gemma4_mlx.config import Gemma4Config, Modality
 from gemma4_mlx.errors import InputError
 from gemma4_mlx.nn.norms import rms_norm_no_scale
-
-TEXT, IMAGE, VIDEO, AUDIO = 0, 1, 2, 3  # the values of mm_token_type_ids
-MODALITIES = {IMAGE: "image", VIDEO: "video", AUDIO: "audio"}
 
 
 class Projector(nn.Module):
@@ -36,7 +33,7 @@ class Projector(nn.Module):
 class SoftTokens:
     """The towers' projected outputs by modality, each (tokens, hidden), in reading order."""
 
-    by_modality: dict[int, mx.array]
+    by_modality: dict[Modality, mx.array]
 
     def check(self, types: np.ndarray) -> None:
         """InputError unless there is one token for every placeholder in types (B, L).
@@ -45,7 +42,8 @@ class SoftTokens:
         """
         if types.shape[1] == 1 and not self.by_modality:
             return
-        for modality, name in MODALITIES.items():
+        for modality in Modality:
+            name = modality.name.lower()
             places = int((types == modality).sum())
             tokens = self.by_modality.get(modality)
             given = 0 if tokens is None else tokens.shape[0]
@@ -74,7 +72,7 @@ class TokenLayout:
     def of(cls, ids: np.ndarray, types: np.ndarray, shown: np.ndarray | None) -> "TokenLayout":
         """``shown`` are mm_token_type_ids given beside the ids; None: as ``types``."""
         shown = types if shown is None else shown
-        is_picture = (shown == IMAGE) | (shown == VIDEO)
+        is_picture = (shown == Modality.IMAGE) | (shown == Modality.VIDEO)
         return cls(ids, types, _ranks(types), is_picture)
 
     def part(self, start: int, stop: int) -> "TokenLayout":
@@ -105,17 +103,23 @@ def read_layout(
             f"{config.text.vocab_size - 1}: use this model's own tokenizer"
         )
     types = np.zeros(ids.shape, dtype=np.int32)
-    types[ids == config.image_token_id] = IMAGE
-    types[ids == config.video_token_id] = VIDEO
-    types[ids == config.audio_token_id] = AUDIO
+    for placeholder, modality in config.placeholders.items():
+        types[ids == placeholder] = modality
 
-    shown = None if mm_token_type_ids is None else np.array(mm_token_type_ids)
-    if shown is not None and (
-        shown.shape != ids.shape or not np.isin(shown, (TEXT, *MODALITIES)).all()
-    ):
+    if mm_token_type_ids is None:
+        return TokenLayout.of(ids, types, None)
+    shown = np.array(mm_token_type_ids)
+    if shown.shape != ids.shape:
         raise InputError(
-            f"mm_token_type_ids has shape {shown.shape} and values from {shown.min()} to "
-            f"{shown.max()}, expected 0 to 3 in the shape of input_ids {ids.shape}"
+            f"mm_token_type_ids has shape {shown.shape}, expected that of input_ids {ids.shape}: "
+            "pass both as the processor gave them"
+        )
+    odd = shown[~np.isin(shown, (0, *Modality))]
+    if odd.size:
+        known = ", ".join(f"{modality} ({modality.name.lower()})" for modality in Modality)
+        raise InputError(
+            f"mm_token_type_ids holds {odd[0]}, expected 0 (text), {known}: "
+            "leave it out to have it derived from input_ids"
         )
     return TokenLayout.of(ids, types, shown)
 
@@ -123,7 +127,7 @@ def read_layout(
 def _ranks(types: np.ndarray) -> np.ndarray:
     ranks = np.zeros(types.size, dtype=np.int64)
     flat = types.ravel()
-    for modality in MODALITIES:
+    for modality in Modality:
         places = flat == modality
         ranks[places] = np.arange(places.sum())
     return ranks.reshape(types.shape)

@@ -71,7 +71,7 @@ class TextConfig:
         if heads % kv_heads or heads % global_kv_heads:
             get.refuse("num_attention_heads", f"a multiple of {kv_heads} and {global_kv_heads}")
         if head_dim % 2 or global_head_dim % 2:
-            get.refuse("head_dim", "an even number")
+            get.refuse("head_dim", f"an even number, as in global layers (there {global_head_dim})")
         shared = get.integer("num_kv_shared_layers", 0, at_least=0)
         if shared >= num_layers:
             get.refuse("num_kv_shared_layers", f"less than the {num_layers} layers")
@@ -139,7 +139,7 @@ def _global_sizes(
 
     # transformers 5.23: {"05": {"head_dim": …}, …} by layer index, or by kind of layer.
     overrides = get.section("per_layer_config")
-    names = {str(int(key)): key for key in overrides.raw if str(key).isdigit()}
+    names = {str(int(key)): key for key in overrides.raw if str(key).isdecimal()}
     per_kind: dict[str, set[tuple[int, int]]] = {SLIDING: set(), FULL: set()}
     for index, kind in enumerate(layer_types):
         name = names.get(str(index), kind)

@@ -237,3 +237,58 @@ def test_longer_than_the_context_with_a_cache(family) -> None:
 def test_ids_outside_of_the_vocabulary_or_shape(ids) -> None:
     with pytest.raises(InputError):
         model_of("e2b")(mx.array(ids))
+
+
+@pytest.mark.parametrize("rows,wrong", [(1, 2), (2, 1), (3, 2)])
+@pytest.mark.parametrize("family", ["e2b", "26b"])
+def test_a_cache_of_another_batch(family, rows, wrong) -> None:
+    """For a chunk, for one token, and also when the cache has gone back to its start."""
+    model = model_of(family)
+    cache = model.make_cache()
+    start = cache.snapshot()
+    model(mx.array([[2, 11, 12]] * rows), cache=cache)
+    for after in ("a prompt", "going back"):
+        for ids in ([[13, 14]], [[13]]):
+            with pytest.raises(InputError, match="the cache holds") as caught:
+                model(mx.array(ids * wrong), cache=cache)
+            assert f"{rows} rows, but input_ids has {wrong}" in str(caught.value), after
+            assert "\n" not in str(caught.value)
+        cache.restore(start)
+    expected = np.array(model(mx.array([[2, 11, 12]] * rows)))
+    found = np.array(model(mx.array([[2, 11, 12]] * rows), cache=cache))
+    assert ours.difference(found, expected) <= TOLERANCE
+
+
+@pytest.mark.parametrize("keep", [-1, -5, 1.5, "2"])
+def test_logits_to_keep_that_is_no_count(keep) -> None:
+    with pytest.raises(InputError, match="logits_to_keep") as caught:
+        model_of("e2b")(mx.array([[2, 11, 12]]), logits_to_keep=keep)
+    assert repr(keep) in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("keep", [1, 2, 3, 7, np.int64(2)])
+def test_the_last_logits_are_kept(keep) -> None:
+    ids = mx.array([[2, 11, 12]])
+    every = np.array(model_of("e2b")(ids))
+    found = np.array(model_of("e2b")(ids, logits_to_keep=keep))
+    assert ours.difference(found, every[:, -min(keep, 3) :]) <= 1e-5
+
+
+@pytest.mark.parametrize(
+    "types,part",
+    [
+        pytest.param([[0, 0]], "(1, 2)", id="too short"),
+        pytest.param([[0, 0, 0, 0]], "(1, 4)", id="too long"),
+        pytest.param([0, 0, 0], "(3,)", id="flat"),
+        pytest.param([[0, 0, 0]] * 2, "(2, 3)", id="another batch"),
+        pytest.param([[]], "(1, 0)", id="empty"),
+        pytest.param([[0, 4, 0]], "holds 4,", id="too large"),
+        pytest.param([[0, 0, -1]], "holds -1,", id="negative"),
+        pytest.param([[0, 0.5, 0]], "holds 0.5,", id="between"),
+    ],
+)
+@pytest.mark.parametrize("family", ["e2b", "26b"])
+def test_odd_token_types(family, types, part) -> None:
+    with pytest.raises(InputError, match="mm_token_type_ids") as caught:
+        model_of(family)(mx.array([[2, 11, 12]]), mm_token_type_ids=mx.array(types))
+    assert part in str(caught.value) and "\n" not in str(caught.value)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gemma4_mlx.generation.prompt import Prompt
+from gemma4_mlx.generation.prompt import ProcessedPrompt
 
 if TYPE_CHECKING:
     from gemma4_mlx.text.kv_cache import CacheSnapshot, KVCache
@@ -42,7 +42,7 @@ class PrefixCache:
         self.digests: tuple[bytes, ...] = ()
         self._marks: list[Mark] = []
 
-    def reuse(self, prompt: Prompt) -> int:
+    def reuse(self, prompt: ProcessedPrompt) -> int:
         """Bring the cache to the longest known prefix of ``prompt``; how many tokens that is."""
         if not prompt.begins_with(self.ids, self.digests):
             # Newer marks go as well: their part of the cache is about to be written over.
@@ -56,7 +56,7 @@ class PrefixCache:
                 self.clear()
         return len(self.ids)
 
-    def advance(self, prompt: Prompt, length: int, generated: Sequence[int] = ()) -> None:
+    def advance(self, prompt: ProcessedPrompt, length: int, generated: Sequence[int] = ()) -> None:
         """Note that the cache now holds ``length`` ids of the prompt and the ``generated`` ones.
 
         The loop has not fed the last token of a reply that ended at its limit; it is left out.

@@ -14,29 +14,30 @@ from typing import TYPE_CHECKING
 import mlx.core as mx
 import numpy as np
 
+from gemma4_mlx.config import Gemma4Config, Modality
+
 if TYPE_CHECKING:
-    from gemma4_mlx.config import Gemma4Config
     from gemma4_mlx.processing.tokenizer import Tokenizer
 
-# kind → the arrays of the processor that have one row for each image, video frame or recording
+# The arrays of the processor that have one row for each image, video frame or recording.
 _ROWS = {
-    "image": ("pixel_values", "image_position_ids"),
-    "frame": ("pixel_values_videos", "video_position_ids"),
-    "audio": ("input_features", "input_features_mask"),
+    Modality.IMAGE: ("pixel_values", "image_position_ids"),
+    Modality.VIDEO: ("pixel_values_videos", "video_position_ids"),
+    Modality.AUDIO: ("input_features", "input_features_mask"),
 }
 
 
 @dataclass(frozen=True)
-class Medium:
-    """One image, video frame or recording: its row among its kind, where its tokens end."""
+class MediaSpan:
+    """One image, video frame or recording: its row among its modality, where its tokens end."""
 
-    kind: str
+    modality: Modality
     row: int
     end: int
     digest: bytes
 
 
-class Prompt:
+class ProcessedPrompt:
     """The processor's arrays for one conversation (batch of one), ready to be cut.
 
     ``settled`` is how much of the prompt any later prompt of the conversation will begin with:
@@ -45,7 +46,7 @@ class Prompt:
     """
 
     def __init__(
-        self, inputs: Mapping[str, mx.array], config: "Gemma4Config", tokenizer: "Tokenizer"
+        self, inputs: Mapping[str, mx.array], config: Gemma4Config, tokenizer: "Tokenizer"
     ):
         self.inputs = inputs
         self.ids: list[int] = np.array(inputs["input_ids"][0]).tolist()
@@ -75,12 +76,12 @@ class Prompt:
         part = {"input_ids": self.inputs["input_ids"][:, start:stop]}
         if "mm_token_type_ids" in self.inputs:
             part["mm_token_type_ids"] = self.inputs["mm_token_type_ids"][:, start:stop]
-        for kind, names in _ROWS.items():
-            rows = [m.row for m in self.media if m.kind == kind and start < m.end <= stop]
+        for modality, names in _ROWS.items():
+            rows = [m.row for m in self.media if m.modality == modality and start < m.end <= stop]
             if rows:
                 for name in names:
                     part[name] = self.inputs[name][rows[0] : rows[-1] + 1]
-                if kind == "frame":
+                if modality == Modality.VIDEO:
                     part["num_frames_per_video"] = self._frames_per_video(rows)
         return part
 
@@ -92,37 +93,33 @@ class Prompt:
 
 
 def _media(
-    ids: list[int], inputs: Mapping[str, mx.array], config: "Gemma4Config"
-) -> tuple[Medium, ...]:
-    """One Medium per run of equal placeholder ids; marks stand between two neighbours."""
-    kinds = {
-        config.image_token_id: "image",
-        config.video_token_id: "frame",
-        config.audio_token_id: "audio",
-    }
-    found: list[Medium] = []
+    ids: list[int], inputs: Mapping[str, mx.array], config: Gemma4Config
+) -> tuple[MediaSpan, ...]:
+    """One MediaSpan per run of equal placeholder ids; marks stand between two neighbours."""
+    placeholders = config.placeholders
+    found: list[MediaSpan] = []
     rows = dict.fromkeys(_ROWS, 0)
     end = 0
     for token_id, run in groupby(ids):
         end += sum(1 for _ in run)
-        kind = kinds.get(token_id)
-        if kind is not None:
-            row, rows[kind] = rows[kind], rows[kind] + 1
-            found.append(Medium(kind, row, end, _digest(inputs, kind, row)))
+        modality = placeholders.get(token_id)
+        if modality is not None:
+            row, rows[modality] = rows[modality], rows[modality] + 1
+            found.append(MediaSpan(modality, row, end, _digest(inputs, modality, row)))
     return tuple(found)
 
 
-def _digest(inputs: Mapping[str, mx.array], kind: str, row: int) -> bytes:
+def _digest(inputs: Mapping[str, mx.array], modality: Modality, row: int) -> bytes:
     """Of what is real in a row: its padding depends on the other media of the prompt."""
-    content, where = (np.array(inputs[name][row]) for name in _ROWS[kind])
-    real = where if kind == "audio" else (where >= 0).all(axis=-1)
-    state = hashlib.blake2b(kind.encode(), digest_size=16)
+    content, where = (np.array(inputs[name][row]) for name in _ROWS[modality])
+    real = where if modality == Modality.AUDIO else (where >= 0).all(axis=-1)
+    state = hashlib.blake2b(modality.name.encode(), digest_size=16)
     state.update(np.ascontiguousarray(content[real]).data)
     state.update(np.ascontiguousarray(where[real]).data)
     return state.digest()
 
 
-def _settled(ids: list[int], media: tuple[Medium, ...], tokenizer: "Tokenizer") -> int:
+def _settled(ids: list[int], media: tuple[MediaSpan, ...], tokenizer: "Tokenizer") -> int:
     turn = tokenizer.backend.token_to_id("<|turn>")
     result = tokenizer.backend.token_to_id("<tool_response|>")
     last_medium = media[-1].end if media else 0

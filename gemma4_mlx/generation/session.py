@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from gemma4_mlx.generation.loop import prefill
 from gemma4_mlx.generation.media import hold_media
 from gemma4_mlx.generation.prefix_cache import PrefixCache
-from gemma4_mlx.generation.prompt import Prompt
+from gemma4_mlx.generation.prompt import ProcessedPrompt
 from gemma4_mlx.generation.reply import ReplyReader, inside_thought
 from gemma4_mlx.generation.sampling import make_sampler
 from gemma4_mlx.generation.stats import Stopwatch
@@ -107,7 +107,7 @@ class ChatSession:
             messages, self.tools, self.enable_thinking, max_soft_tokens=self.max_soft_tokens
         )
         notices = [n for n in (*notices, *processor.notices) if n not in self._said]
-        prompt = Prompt(inputs, model.config, processor.tokenizer)
+        prompt = ProcessedPrompt(inputs, model.config, processor.tokenizer)
         limit = reply_limit(model, len(prompt), self.max_tokens)
         reader = ReplyReader(
             processor.tokenizer,

@@ -9,6 +9,7 @@ Source: huggingface/safetensors, README "Format".
 
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -84,7 +85,7 @@ def checkpoint_tensors(path: Path) -> dict[str, TensorInfo]:
     """Every tensor of a checkpoint directory, whether in one file or in shards.
 
     Raises CheckpointError for a missing shard, a tensor the index promises and its shard lacks,
-    and an index that points outside of the directory.
+    one that two files hold, and an index that points outside of the directory.
     """
     index = path / "model.safetensors.index.json"
     if index.exists():
@@ -96,9 +97,22 @@ def checkpoint_tensors(path: Path) -> dict[str, TensorInfo]:
             f"{path} has no model.safetensors and no index of shards: only safetensors "
             "checkpoints are read"
         )
+    return _joined(files)
+
+
+def _joined(files: Iterable[Path]) -> dict[str, TensorInfo]:
+    """The tensors of several files; which of two of one name is right, nobody could tell."""
     tensors: dict[str, TensorInfo] = {}
     for file in files:
-        tensors.update(read_header(file))
+        found = read_header(file)
+        twice = sorted(found.keys() & tensors.keys())
+        if twice:
+            others = f" and {len(twice) - 1} more" if len(twice) > 1 else ""
+            raise CheckpointError(
+                f"{tensors[twice[0]].file} and {file} both hold {twice[0]}{others}, expected each "
+                "tensor once: remove what another download or conversion left behind"
+            )
+        tensors.update(found)
     return tensors
 
 
@@ -124,9 +138,7 @@ def _sharded(path: Path, index: Path) -> dict[str, TensorInfo]:
         raise CheckpointError(
             f"{path} lacks {', '.join(missing)}, named by its index: finish the download"
         )
-    tensors: dict[str, TensorInfo] = {}
-    for name in names:
-        tensors.update(read_header(path / name))
+    tensors = _joined(path / name for name in names)
     lost = sorted(set(weight_map) - set(tensors))
     if lost:
         raise CheckpointError(

@@ -6,11 +6,10 @@ the towers cost nothing until a picture or a recording comes, and the per-layer 
 stays on flash.
 """
 
-import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -19,17 +18,24 @@ from mlx.utils import tree_flatten
 from gemma4_mlx.config import Gemma4Config, TextConfig
 from gemma4_mlx.errors import CheckpointError, InputError
 from gemma4_mlx.generation_config import GenerationConfig
+from gemma4_mlx.json_files import Section
 from gemma4_mlx.layer_plan import LayerPlan, plan_layers
 from gemma4_mlx.loading.ple_rows import FlashRows, MemoryRows, TableFormat
 from gemma4_mlx.loading.rename import PLE_TABLE, in_our_layout, is_dropped, module_path
 from gemma4_mlx.loading.safetensors_file import TensorInfo, checkpoint_tensors
+from gemma4_mlx.memory import keeps_table_in_memory
 from gemma4_mlx.model import Gemma4Model
 from gemma4_mlx.text.per_layer_embeddings import RowSource
 
 PlePlacement = Literal["flash", "memory", "auto"]
+# What is wrong with tensors ("missing", "misshapen" …) → which ones, one phrase each.
+Misfits = dict[str, list[str]]
 
-# "auto" keeps the table in memory up to this share of the machine's memory.
-_COMFORTABLE_SHARE = 1 / 64
+_DTYPES = {
+    "F64": mx.float64, "F32": mx.float32, "F16": mx.float16, "BF16": mx.bfloat16,
+    "I64": mx.int64, "I32": mx.int32, "I16": mx.int16, "I8": mx.int8,
+    "U64": mx.uint64, "U32": mx.uint32, "U16": mx.uint16, "U8": mx.uint8, "BOOL": mx.bool_,
+}  # fmt: skip
 _TOWERS = ("vision_tower.", "embed_vision.", "audio_tower.", "embed_audio.")
 
 
@@ -45,16 +51,8 @@ def load_weights(
     config = Gemma4Config.from_dir(path)
     generation_config = GenerationConfig.from_dir(path, config)
     sources = checkpoint_tensors(path)
-    tensors, twice = _tensors(sources, plan_layers(config.text))
-    if _is_text_only(tensors):
-        config = replace(config, vision=None, audio=None)
-
-    model = Gemma4Model(config, generation_config)
-    modes = _Quantization(config.quantization)
-    modes.apply(model, {name.removesuffix(".scales") for name in tensors if _is_scales(name)})
-    expected: dict[str, mx.array] = dict(tree_flatten(model.parameters()))
-    expected.update(_table_parts(config.text, modes, f"{PLE_TABLE}.scales" in tensors))
-    _check_fit(path, expected, tensors, twice)
+    model, modes, tensors, misfits = _fit(config, generation_config, _unread(sources))
+    _refuse(path, misfits)
 
     table = {
         name.removeprefix(f"{PLE_TABLE}."): tensors.pop(name)
@@ -71,6 +69,42 @@ def load_weights(
         model.use_ple_rows(_ple_rows(infos, table, TableFormat(settings, dtype), ple))
     model.eval()
     return model
+
+
+def misfits(config: Gemma4Config, sources: Mapping[str, TensorInfo]) -> Misfits:
+    """What does not fit between a config and the tensors of its checkpoint; {} when all does.
+
+    Told from headers alone, so that it can be told of files whose data is damaged too. Raises
+    CheckpointError for quantization settings that MLX does not know.
+    """
+    arrays = ((name, mx.zeros(info.shape, _DTYPES[info.dtype])) for name, info in sources.items())
+    return _fit(config, GenerationConfig(config.eos_token_ids), arrays).misfits
+
+
+class _Fit(NamedTuple):
+    """A model without weights, and the tensors for it under our names, unread."""
+
+    model: Gemma4Model
+    modes: "_Quantization"
+    tensors: dict[str, mx.array]
+    misfits: Misfits
+
+
+def _fit(
+    config: Gemma4Config,
+    generation_config: GenerationConfig,
+    arrays: Iterable[tuple[str, mx.array]],
+) -> _Fit:
+    tensors, twice = _tensors(arrays, plan_layers(config.text))
+    if _is_text_only(tensors):
+        config = replace(config, vision=None, audio=None)
+
+    model = Gemma4Model(config, generation_config)
+    modes = _Quantization(config.quantization)
+    modes.apply(model, {name.removesuffix(".scales") for name in tensors if _is_scales(name)})
+    expected: dict[str, mx.array] = dict(tree_flatten(model.parameters()))
+    expected.update(_table_parts(config.text, modes, f"{PLE_TABLE}.scales" in tensors))
+    return _Fit(model, modes, tensors, _misfits(expected, tensors, twice))
 
 
 class _Quantization:
@@ -94,10 +128,14 @@ class _Quantization:
                 f"{path} is quantized, but config.json tells no bits and group_size for it: "
                 "use the config.json that came with the conversion"
             )
+        get = Section(settings, f"the quantization of {path}")
+        mode = get.value("mode", "affine")
+        if not isinstance(mode, str):
+            get.refuse("mode", "the name of a quantization mode")
         return {
-            "group_size": settings.get("group_size"),
-            "bits": settings.get("bits"),
-            "mode": settings.get("mode", "affine"),
+            "group_size": get.integer("group_size", None),  # MLX divides by it unchecked
+            "bits": get.integer("bits", None),
+            "mode": mode,
         }
 
     def packed(self, path: str, shape: tuple[int, ...]) -> dict[str, mx.array]:
@@ -122,27 +160,33 @@ class _Quantization:
 
 
 def _unfit(error: Exception) -> str:
+    reason = " ".join(str(error).split())
     return (
-        f"the quantization settings of config.json do not fit the weights ({error}): "
+        f"the quantization settings of config.json do not fit the weights ({reason}): "
         "use the config.json that came with the conversion"
     )
 
 
 def _tensors(
-    sources: Mapping[str, TensorInfo], plan: tuple[LayerPlan, ...]
+    arrays: Iterable[tuple[str, mx.array]], plan: tuple[LayerPlan, ...]
 ) -> tuple[dict[str, mx.array], list[str]]:
     """All tensors under our names, unread, and the names that two of them claim."""
     tensors: dict[str, mx.array] = {}
     twice: list[str] = []
-    for file in sorted({info.file for info in sources.values()}):
-        for name, tensor in _load(file).items():
-            path = module_path(name)
-            if is_dropped(path, plan):
-                continue
-            ours = in_our_layout(path, tensor)
-            twice += [name for name in ours if name in tensors]
-            tensors.update(ours)
+    for name, tensor in arrays:
+        path = module_path(name)
+        if is_dropped(path, plan):
+            continue
+        ours = in_our_layout(path, tensor)
+        twice += [name for name in ours if name in tensors]
+        tensors.update(ours)
     return tensors, twice
+
+
+def _unread(sources: Mapping[str, TensorInfo]) -> Iterator[tuple[str, mx.array]]:
+    """Every tensor of the files by the name it has there."""
+    for file in sorted({info.file for info in sources.values()}):
+        yield from _load(file).items()
 
 
 def _load(file: Path) -> dict[str, mx.array]:
@@ -175,13 +219,9 @@ def _table_parts(
     return {f"{PLE_TABLE}.{part}": array for part, array in parts.items()}
 
 
-def _check_fit(
-    path: Path,
-    expected: Mapping[str, mx.array],
-    found: Mapping[str, mx.array],
-    twice: list[str],
-) -> None:
-    """CheckpointError that names every tensor which does not fit."""
+def _misfits(
+    expected: Mapping[str, mx.array], found: Mapping[str, mx.array], twice: list[str]
+) -> Misfits:
     both = sorted(expected.keys() & found.keys())
     problems = {
         "missing": sorted(expected.keys() - found.keys()),
@@ -198,9 +238,12 @@ def _check_fit(
         ],
         "given twice": sorted(twice),
     }
-    told = "; ".join(
-        f"{len(names)} {what}: {', '.join(names)}" for what, names in problems.items() if names
-    )
+    return {what: names for what, names in problems.items() if names}
+
+
+def _refuse(path: Path, misfits: Misfits) -> None:
+    """CheckpointError that names every tensor which does not fit, if there are any."""
+    told = "; ".join(f"{len(names)} {what}: {', '.join(names)}" for what, names in misfits.items())
     if told:
         raise CheckpointError(
             f"the weights in {path} do not fit its config.json ({told}): "
@@ -225,9 +268,8 @@ def _ple_rows(
     ple: PlePlacement,
 ) -> RowSource:
     if ple == "auto":
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         size = sum(info.nbytes for info in infos.values())
-        ple = "memory" if size <= memory * _COMFORTABLE_SHARE else "flash"
+        ple = "memory" if keeps_table_in_memory(size) else "flash"
     if ple == "memory":
         return MemoryRows(table, table_format)
     return FlashRows(infos, table, table_format)

@@ -15,13 +15,13 @@ import numpy as np
 from gemma4_mlx.errors import InputError
 from gemma4_mlx.processing.images import load_image
 from gemma4_mlx.processing.mel import audio_token_count, log_mel_batch
-from gemma4_mlx.processing.messages import Medium
+from gemma4_mlx.processing.messages import MediaPart
 from gemma4_mlx.processing.patches import pad_patches, patchify, soft_tokens
 from gemma4_mlx.processing.settings import ProcessorSettings
 from gemma4_mlx.processing.video import load_video, timestamp
 from gemma4_mlx.processing.waveform import load_waveform
 
-IMAGE, AUDIO, VIDEO = "<|image|>", "<|audio|>", "<|video|>"
+IMAGE_TOKEN, AUDIO_TOKEN, VIDEO_TOKEN = "<|image|>", "<|audio|>", "<|video|>"
 BEGIN_IMAGE, END_IMAGE = "<|image>", "<image|>"
 BEGIN_AUDIO, END_AUDIO = "<|audio>", "<audio|>"
 
@@ -42,13 +42,13 @@ class MediaInputs:
         self.image_settings = settings.image
         if max_soft_tokens is not None:
             self.image_settings = replace(settings.image, max_soft_tokens=max_soft_tokens)
-        self.texts: dict[str, list[str]] = {IMAGE: [], AUDIO: [], VIDEO: []}
+        self.texts: dict[str, list[str]] = {IMAGE_TOKEN: [], AUDIO_TOKEN: [], VIDEO_TOKEN: []}
         self.images: list[np.ndarray] = []
         self.frames: list[np.ndarray] = []
         self.frame_counts: list[int] = []
         self.clips: list[np.ndarray] = []
 
-    def add(self, medium: Medium) -> None:
+    def add(self, medium: MediaPart) -> None:
         """Read one medium. MediaError, MissingExtraError, or InputError for its length."""
         if medium.value is None:
             raise InputError(
@@ -78,23 +78,25 @@ class MediaInputs:
             arrays.update(input_features=features, input_features_mask=mask)
         return arrays
 
-    def _add_image(self, medium: Medium) -> None:
+    def _add_image(self, medium: MediaPart) -> None:
         image = load_image(medium.value, self.notices)
         patches = patchify(image, self.image_settings)
         self.images.append(patches)
         count = soft_tokens(patches, self.image_settings)
-        self.texts[IMAGE].append(BEGIN_IMAGE + IMAGE * count + END_IMAGE)
+        self.texts[IMAGE_TOKEN].append(BEGIN_IMAGE + IMAGE_TOKEN * count + END_IMAGE)
 
-    def _add_video(self, medium: Medium) -> None:
+    def _add_video(self, medium: MediaPart) -> None:
         settings = self.settings.video
         video = load_video(medium.value, settings.num_frames, self.notices, medium.fps)
         frames = [patchify(frame, settings.frames) for frame in video.frames]
-        block = BEGIN_IMAGE + VIDEO * soft_tokens(frames[0], settings.frames) + END_IMAGE
-        self.texts[VIDEO].append(" ".join(f"{timestamp(time)} {block}" for time in video.times))
+        block = BEGIN_IMAGE + VIDEO_TOKEN * soft_tokens(frames[0], settings.frames) + END_IMAGE
+        self.texts[VIDEO_TOKEN].append(
+            " ".join(f"{timestamp(time)} {block}" for time in video.times)
+        )
         self.frames += frames
         self.frame_counts.append(len(frames))
 
-    def _add_recording(self, medium: Medium) -> None:
+    def _add_recording(self, medium: MediaPart) -> None:
         rate = self.settings.mel.sampling_rate
         waveform = load_waveform(medium.value, rate)
         self.notices += waveform.notices
@@ -112,4 +114,4 @@ class MediaInputs:
                 "short to hear anything in; expected more than 10 ms"
             )
         self.clips.append(waveform.samples)
-        self.texts[AUDIO].append(BEGIN_AUDIO + AUDIO * count + END_AUDIO)
+        self.texts[AUDIO_TOKEN].append(BEGIN_AUDIO + AUDIO_TOKEN * count + END_AUDIO)

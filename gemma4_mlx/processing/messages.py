@@ -36,7 +36,7 @@ _THOUGHT = re.compile(r"<\|channel>.*?<channel\|>", re.DOTALL)
 
 
 @dataclass(frozen=True)
-class Medium:
+class MediaPart:
     """A picture, recording or video of a message; ``value`` is None for a bare placeholder."""
 
     kind: MediaKind
@@ -53,7 +53,7 @@ class Conversation:
     """
 
     messages: list[dict[str, Any]] = field(default_factory=list)
-    media: list[Medium] = field(default_factory=list)
+    media: list[MediaPart] = field(default_factory=list)
     replies: dict[int, list[int]] = field(default_factory=dict)
 
 
@@ -192,7 +192,7 @@ def _read_content(
     return parts
 
 
-def _read_medium(part: Mapping[str, Any], type_: str, spot: str) -> Medium:
+def _read_medium(part: Mapping[str, Any], type_: str, spot: str) -> MediaPart:
     kind, keys = _MEDIA_KEYS[type_]
     given = [key for key in keys if part.get(key) is not None]
     if len(given) > 1:
@@ -204,7 +204,7 @@ def _read_medium(part: Mapping[str, Any], type_: str, spot: str) -> Medium:
         value = f"data:audio;base64,{value.get('data', '')}"
     if given == ["base64"] and not str(value).startswith("data:"):
         value = f"data:image;base64,{value}"
-    return Medium(kind, value, spot, part.get("fps") if kind == "video" else None)
+    return MediaPart(kind, value, spot, part.get("fps") if kind == "video" else None)
 
 
 def _visible(text: str) -> str:

@@ -21,18 +21,18 @@ from gemma4_mlx.config import Gemma4Config
 from gemma4_mlx.errors import CheckpointError, InputError
 from gemma4_mlx.processing.chat_template import ChatTemplate
 from gemma4_mlx.processing.media_inputs import (
-    AUDIO,
+    AUDIO_TOKEN,
     BEGIN_AUDIO,
     BEGIN_IMAGE,
     END_AUDIO,
     END_IMAGE,
-    IMAGE,
+    IMAGE_TOKEN,
     NAMES,
-    VIDEO,
+    VIDEO_TOKEN,
     MediaInputs,
 )
-from gemma4_mlx.processing.messages import Conversation, Medium, read_messages, read_tools
-from gemma4_mlx.processing.prompt import Prompt, render_prompt
+from gemma4_mlx.processing.messages import Conversation, MediaPart, read_messages, read_tools
+from gemma4_mlx.processing.prompt import RenderedPrompt, render_prompt
 from gemma4_mlx.processing.settings import ProcessorSettings
 from gemma4_mlx.processing.tokenizer import CONTROL_TOKENS, Tokenizer
 
@@ -142,7 +142,7 @@ class Processor:
 
     def _render(
         self, conversation: Conversation, tools: Tools, thinking: bool, generate: bool
-    ) -> Prompt:
+    ) -> RenderedPrompt:
         return render_prompt(
             self.chat_template,
             self.tokenizer,
@@ -155,11 +155,8 @@ class Processor:
     def _text_inputs(self, ids: list[int]) -> dict[str, np.ndarray]:
         row = np.array([ids], dtype=np.int32)
         types = np.zeros_like(row)
-        config = self.config
-        for kind, index in enumerate(
-            (config.image_token_id, config.video_token_id, config.audio_token_id), start=1
-        ):
-            types[row == index] = kind
+        for placeholder, modality in self.config.placeholders.items():
+            types[row == placeholder] = modality
         return {
             "input_ids": row,
             "attention_mask": np.ones_like(row),
@@ -172,10 +169,10 @@ class Processor:
         """The template's tokens must be control tokens, under the ids the model expects."""
         config, ids = self.config, {}
         if config.vision:
-            ids[IMAGE], ids[VIDEO] = config.image_token_id, config.video_token_id
+            ids[IMAGE_TOKEN], ids[VIDEO_TOKEN] = config.image_token_id, config.video_token_id
             ids[BEGIN_IMAGE], ids[END_IMAGE] = config.boi_token_id, config.eoi_token_id
         if config.audio:
-            ids[AUDIO] = config.audio_token_id
+            ids[AUDIO_TOKEN] = config.audio_token_id
             ids[BEGIN_AUDIO], ids[END_AUDIO] = config.boa_token_id, config.eoa_token_id
         required = {"<bos>", "<|turn>", "<turn|>"}
         for token in CONTROL_TOKENS:
@@ -214,7 +211,7 @@ class Processor:
                 f"audio tower takes {expected}: use files of one checkpoint"
             )
 
-    def _check_towers(self, media: list[Medium]) -> None:
+    def _check_towers(self, media: list[MediaPart]) -> None:
         for medium in media:
             if medium.kind == "audio" and self.config.audio is None:
                 raise InputError(
@@ -228,18 +225,17 @@ class Processor:
                 )
 
     def _check_replies(self, conversation: Conversation) -> None:
-        config = self.config
-        media_ids = {config.image_token_id, config.video_token_id, config.audio_token_id}
+        vocab_size, placeholders = self.config.text.vocab_size, self.config.placeholders
         for index, ids in conversation.replies.items():
-            odd = [i for i in ids if i >= config.text.vocab_size or i in media_ids]
+            odd = [i for i in ids if i >= vocab_size or i in placeholders]
             if odd:
                 raise InputError(
                     f"messages[{index}].token_ids holds {odd[0]}; expected ids of text below "
-                    f"{config.text.vocab_size}"
+                    f"{vocab_size}"
                 )
 
-    def _check_placeholders(self, prompt: Prompt, media: list[Medium]) -> None:
-        for kind, token in (("image", IMAGE), ("audio", AUDIO), ("video", VIDEO)):
+    def _check_placeholders(self, prompt: RenderedPrompt, media: list[MediaPart]) -> None:
+        for kind, token in (("image", IMAGE_TOKEN), ("audio", AUDIO_TOKEN), ("video", VIDEO_TOKEN)):
             found, given = prompt.count(token), sum(medium.kind == kind for medium in media)
             if found != given:
                 raise InputError(

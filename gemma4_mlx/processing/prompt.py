@@ -25,7 +25,7 @@ _PRIVATE_USE = range(0xE000, 0xF900)
 
 
 @dataclass(frozen=True)
-class Prompt:
+class RenderedPrompt:
     """Text with marks: ``mark`` breaks spelled control tokens, ``reply_mark`` frames a number."""
 
     marked: str
@@ -75,7 +75,7 @@ def render_prompt(
     tools: list[dict[str, Any]] | None,
     enable_thinking: bool,
     add_generation_prompt: bool,
-) -> Prompt:
+) -> RenderedPrompt:
     """Render a checked conversation. InputError when the template refuses it."""
     used = set(template.source).union(*_strings([conversation.messages, tools]))
     free = (chr(code) for code in _PRIVATE_USE if chr(code) not in used)
@@ -96,7 +96,7 @@ def render_prompt(
             raise InputError(
                 f"{template.name} does not show messages[{index}], a given reply, once"
             )
-    return Prompt(text, mark, reply_mark, conversation.replies)
+    return RenderedPrompt(text, mark, reply_mark, conversation.replies)
 
 
 def _marked(value: Any, breaks: re.Pattern[str], mark: str) -> Any:

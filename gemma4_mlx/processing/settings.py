@@ -84,7 +84,8 @@ class MelSettings:
         values.only("dither", 0.0)
         values.only("preemphasis", 0.0)
         values.only("padding_side", "right")
-        rate = values.count("sampling_rate", cls.sampling_rate)
+        values.only("sampling_rate", cls.sampling_rate)
+        rate = cls.sampling_rate  # with another, frames of so many samples last longer
         mels = values.count("feature_size", cls.feature_size)
         frame_length = _samples(values, "frame_length", rate, cls.frame_length)
         smallest = 2 ** math.ceil(math.log2(frame_length))

@@ -113,13 +113,23 @@ def test_mlx_vlm_quantized(family, overrides, ple, float32, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("mode,group_size", [("mxfp4", 32), ("nvfp4", 16), ("mxfp8", 32)])
-def test_other_quantization_modes(mode, group_size, float32, tmp_path) -> None:
-    """Microscaling formats have scales but no biases."""
+@pytest.mark.parametrize("family", ["e4b", "26b"])
+def test_other_quantization_modes(family, mode, group_size, float32, tmp_path) -> None:
+    """Microscaling formats have scales but no biases.
+
+    On 26B the router's override in config.json has a group size and bits, but no mode: it is
+    affine, whatever the default.
+    """
     settings = {"group_size": group_size, "bits": 8 if mode == "mxfp8" else 4, "mode": mode}
-    theirs = conversions().with_mlx_lm(float32("e4b"), tmp_path / "mlx", **settings)
+    theirs = conversions().with_mlx_lm(float32(family), tmp_path / "mlx", **settings)
     model = load_model(str(tmp_path / "mlx"), ple="flash")
-    ids = text_ids("e4b")
+    ids = text_ids(family)
     assert ours.difference(np.array(model(ids)), np.array(theirs(ids))) <= TOLERANCE
+    layer = model.language_model.layers[0]
+    assert layer.mlp.up_proj.mode == mode
+    if family == "26b":
+        router = layer.router.proj
+        assert (router.mode, router.bits, router.group_size) == ("affine", 8, 64)
 
 
 @pytest.mark.parametrize("family", families.FAMILIES)

@@ -92,6 +92,170 @@ def test_half_of_the_vision_side_missing(part, edited) -> None:
     assert part in refused(edited("26b", spoil))
 
 
+def is_of(tower: str, name: str) -> bool:
+    return name.startswith((f"model.{tower}_tower.", f"model.embed_{tower}."))
+
+
+@pytest.mark.parametrize("tower", ["vision", "audio"])
+def test_one_tower_missing(tower, edited) -> None:
+    """The config has both: a file that lacks all of one is no text-only file."""
+
+    def spoil(weights) -> None:
+        for name in [name for name in weights if is_of(tower, name)]:
+            del weights[name]
+
+    path = edited("e2b", spoil)
+    message = refused(path)
+    assert f"embed_{tower}.embedding_projection.weight" in message and "missing" in message
+    assert ("audio" if tower == "vision" else "vision") not in message
+
+    edit_json(path / "config.json", **{f"{tower}_config": None})
+    model = load_model(str(path))
+    assert (model.has_vision, model.has_audio) == (tower != "vision", tower != "audio")
+    model(mx.array([[2, 20, 30]]))
+
+
+def test_tower_that_the_config_does_not_have(checkpoint) -> None:
+    path = checkpoint("e2b")
+    edit_json(path / "config.json", audio_config=None)
+    message = refused(path)
+    assert "audio_tower.output_proj.weight" in message and "unexpected" in message
+    assert "vision" not in message
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "model.audio_tower.layers.1.lconv1d.linear_end.input_min",
+        "model.audio_tower.subsample_conv_projection.layer0.norm.weight",
+        "model.embed_audio.embedding_projection.weight",
+        "model.vision_tower.encoder.layers.1.mlp.up_proj.output_max",
+        "model.vision_tower.patch_embedder.position_embedding_table",
+        "model.embed_vision.embedding_projection.weight",
+    ],
+)
+def test_one_tensor_of_a_tower_missing(name, edited) -> None:
+    ours = name.removeprefix("model.")
+    message = refused(edited("e2b", lambda weights: weights.pop(name)))
+    assert f"(1 missing: {ours})" in message
+
+
+def test_one_tensor_of_the_towers_left(edited) -> None:
+    """All but one are missing: that is no text-only file either."""
+    left = "model.audio_tower.output_proj.weight"
+
+    def spoil(weights) -> None:
+        for name in [n for n in weights if is_of("audio", n) or is_of("vision", n)]:
+            if name != left:
+                del weights[name]
+
+    message = refused(edited("e2b", spoil))
+    assert "audio_tower.output_proj.bias" in message and "embed_vision" in message
+
+
+@pytest.mark.parametrize(
+    "name,dtype",
+    [
+        (TEXT + "norm.weight", mx.int32),
+        (TEXT + "embed_tokens.weight", mx.uint8),
+        (TEXT + "embed_tokens_per_layer.weight", mx.uint32),
+        (TEXT + "layers.0.layer_scalar", mx.int64),
+        ("model.vision_tower.encoder.layers.0.mlp.up_proj.input_min", mx.bool_),
+        ("model.audio_tower.layers.0.norm_out.weight", mx.int8),
+    ],
+)
+def test_tensor_of_another_type(name, dtype, edited) -> None:
+    """Whole numbers where weights are due: of another tool's quantization, or damaged."""
+
+    def spoil(weights) -> None:
+        weights[name] = mx.ones(weights[name].shape, dtype)
+
+    message = refused(edited("e2b", spoil))
+    assert f"1 of another type: {name.removeprefix('model.')} is {dtype}, expected " in message
+
+
+def test_packed_tensor_of_another_type(edited) -> None:
+    """Packed weights are 32-bit words: numbers of another type would be read as something else."""
+    name = TEXT + "layers.0.mlp.up_proj"
+
+    def spoil(weights) -> None:
+        packed, scales, biases = mx.quantize(weights[f"{name}.weight"], group_size=32, bits=4)
+        weights[f"{name}.weight"] = packed.astype(mx.int32)
+        weights |= {f"{name}.scales": scales, f"{name}.biases": biases}
+
+    path = edited("e2b", spoil)
+    edit_json(path / "config.json", quantization={"group_size": 32, "bits": 4})
+    assert "up_proj.weight is mlx.core.int32, expected mlx.core.uint32" in refused(path)
+
+
+@pytest.mark.parametrize(
+    "settings,part",
+    [
+        ({"group_size": 0, "bits": 4}, "group_size of the quantization of language_model"),
+        ({"group_size": -32, "bits": 4}, "group_size"),
+        ({"group_size": 32, "bits": "4"}, "bits of the quantization of language_model"),
+        ({"group_size": 32, "bits": 4.5}, "bits"),
+        ({"group_size": 32, "bits": 7}, "bits"),
+        ({"group_size": 48, "bits": 4}, "group size 48"),
+        ({"group_size": 32, "bits": 4, "mode": 3}, "mode of the quantization of language_model"),
+        ({"group_size": 32, "bits": 4, "mode": "mxfp5"}, "mxfp5"),
+        ({"group_size": 32, "bits": 8}, "misshapen"),
+        ("4bit", "quantization of the model is '4bit'"),
+    ],
+)
+@pytest.mark.parametrize("module", ["layers.0.mlp.up_proj", "embed_tokens_per_layer"])
+def test_odd_quantization_settings(module, settings, part, edited) -> None:
+    """Of a module and of the table on flash; MLX itself would divide by a group size of 0."""
+    name = TEXT + module
+
+    def pack(weights) -> None:
+        packed = mx.quantize(weights[f"{name}.weight"], group_size=32, bits=4)
+        for end, tensor in zip(("weight", "scales", "biases"), packed, strict=True):
+            weights[f"{name}.{end}"] = tensor
+
+    path = edited("e2b", pack)
+    edit_json(path / "config.json", quantization={"group_size": 32, "bits": 4})
+    load_model(str(path))
+    edit_json(path / "config.json", quantization=settings)
+    assert part in refused(path)
+
+
+def test_tensor_in_two_shards(checkpoint) -> None:
+    """Which of the two is right, nobody could tell."""
+    path = checkpoint("31b")
+    shard_checkpoint(path, shards=2)
+    first, second = sorted(path.glob("model-*.safetensors"))
+    name = sorted(mx.load(str(first)))[3]
+    weights = mx.load(str(second)) | {name: mx.load(str(first))[name] * 2}
+    mx.eval(weights)  # before its file is written over
+    mx.save_safetensors(str(second), weights)
+    message = refused(path)
+    assert name in message and first.name in message and second.name in message
+
+
+@pytest.mark.parametrize("with_index", [True, False])
+def test_shard_that_repeats_all_the_others(with_index, checkpoint) -> None:
+    """As when a second conversion was written beside the first."""
+    path = checkpoint("31b")
+    whole = (path / "model.safetensors").read_bytes()
+    shard_checkpoint(path, shards=2)
+    (path / "model-00002-of-00002.safetensors").write_bytes(whole)
+    if not with_index:
+        (path / "model.safetensors.index.json").unlink()
+    message = refused(path)
+    assert "both hold" in message and " more" in message
+    assert "model-00001-of-00002" in message and "model-00002-of-00002" in message
+
+
+def test_tensor_under_two_names(edited) -> None:
+    """Once as in transformers, once as in MLX conversions."""
+
+    def add(weights) -> None:
+        weights["language_model.model.norm.weight"] = weights[TEXT + "norm.weight"] * 2
+
+    assert "1 given twice: language_model.norm.weight" in refused(edited("31b", add))
+
+
 def test_ple_table_missing(edited) -> None:
     def spoil(weights) -> None:
         del weights[TEXT + "embed_tokens_per_layer.weight"]
@@ -288,4 +452,32 @@ def test_nan_in_a_weight_is_named(name, edited) -> None:
         ):
             continue
     assert name in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("ple", ["memory", "flash"])
+def test_nan_met_while_decoding_is_named(ple, edited) -> None:
+    """In the row of a token that is generated: the prompt and its logits are sound."""
+
+    def spoil(weights) -> None:
+        table = weights[TEXT + "embed_tokens_per_layer.weight"]
+        table[40, 3] = float("nan")
+        weights[TEXT + "embed_tokens_per_layer.weight"] = table
+
+    model = load_model(str(edited("e2b", spoil)), ple=ple)
+    planned = iter([30, 40, 50, 60])
+    tokens: list[int] = []
+    with pytest.raises(CheckpointError, match="NaN") as caught:
+        for (token,) in generate_tokens(
+            model,
+            {"input_ids": mx.array([[2, 20, 30, 20]])},
+            model.make_cache(),
+            lambda logits: mx.array([next(planned)]),
+            max_tokens=4,
+        ):
+            tokens.append(token)
+    assert tokens == [30, 40]
+    assert "the weights hold NaN in language_model.embed_tokens_per_layer.weight" in str(
+        caught.value
+    )
     assert "\n" not in str(caught.value)

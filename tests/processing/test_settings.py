@@ -57,6 +57,7 @@ def test_lengths_in_milliseconds() -> None:
         ("feature_extractor", "dither", 0.1),
         ("feature_extractor", "preemphasis", 0.97),
         ("feature_extractor", "padding_side", "left"),
+        ("feature_extractor", "sampling_rate", 48_000),
     ],
 )
 def test_settings_no_gemma_has(block: str, key: str, value: Any) -> None:
@@ -85,7 +86,7 @@ BLOCKS = {"image": "image_processor", "video": "video_processor", "mel": "featur
         ("mel", "hop_length", [0, "160", -1]),
         ("mel", "frame_length", [-1, 0, 10**9]),
         ("mel", "frame_length_ms", [0, "20", -1, 1e-9, float("inf")]),
-        ("mel", "sampling_rate", ["16k", -1, 0]),
+        ("mel", "sampling_rate", ["16k", -1, 0, True, 8_000, 44_100, 16_000.5]),
         ("mel", "feature_size", ["x", 0]),
         ("mel", "fft_length", [16, "512", 319]),
         ("mel", "fft_overdrive", ["no", 0]),
