@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PACKAGES := gemma4_mlx gemma4_cli gemma4_convert
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-fast lint types wheel parity goldens demo clean
+.PHONY: help setup test test-fast lint types wheel parity bench goldens demo clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ wheel: $(BIN)/.installed-dev ## Build the wheel into dist/
 
 parity: $(BIN)/.installed-test ## Compare with transformers and write the figures into README.md
 	$(BIN)/python -m tests.parity --write README.md
+
+bench: $(BIN)/.installed-test ## Measure a conversion beside mlx-lm and mlx-vlm (20 GB of disk)
+	$(BIN)/python -m tests.bench.conversion $(ARGS)
 
 goldens: $(BIN)/.installed-test ## Make the reference outputs of the fast tests again (needs torch)
 	$(BIN)/python -m tests.goldens.generate

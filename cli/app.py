@@ -8,8 +8,15 @@ from typing import Annotated
 import typer
 
 from gemma4_cli.chat import chat
+from gemma4_cli.convert import convert
 from gemma4_cli.generate import generate
+from gemma4_cli.info import info
+from gemma4_cli.list import list_models
+from gemma4_cli.pull import pull
+from gemma4_cli.rm import rm
 from gemma4_cli.transcribe import transcribe
+from gemma4_cli.use import use
+from gemma4_cli.verify import verify
 from gemma4_mlx import __version__
 
 app = typer.Typer(
@@ -40,3 +47,10 @@ def _root(
 app.command()(chat)
 app.command()(generate)
 app.command()(transcribe)
+app.command()(convert)
+app.command()(verify)
+app.command()(pull)
+app.command("list")(list_models)
+app.command()(rm)
+app.command()(use)
+app.command()(info)

@@ -11,7 +11,7 @@ Model = Annotated[
         "--model",
         "-m",
         help="A directory, a hub id, e2b, e4b, 26b, 31b, or demo. "
-        "Else $GEMMA4_MODEL, else the built-in demo.",
+        "Else $GEMMA4_MODEL, else the one chosen with `gemma4 use`, else the built-in demo.",
         show_default=False,
     ),
 ]

@@ -1,18 +1,11 @@
-"""Which tensors are quantized, and how: one rule per group of tensors.
+"""How a matrix is packed: bits, group size and mode, and what to do where its width does not suit.
 
-| group | what happens |
-|---|---|
-| decoder projections, MLPs, experts, the tied embedding, the per-layer embedding table | as asked |
-| the experts' router | always 8 bits: it only chooses, and a wrong choice costs a whole expert |
-| towers and projectors | kept: they are small, and low bits are heard and seen |
-| norms, scalars, clip bounds, convolutions | kept: no matrices |
-
-A matrix whose width is no multiple of the group size is quantized in groups of 32, or kept where
-32 does not divide it either. mlx-vlm's conversions follow the same rules, except that they
-quantize the audio projector.
+MLX packs the numbers along a matrix's last axis in groups that share a scale. A width that is no
+multiple of the group size takes the largest smaller group that divides it, down to 32; where none
+does, the matrix is kept as it is. The other modes than ``affine`` have one group size each.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -26,8 +19,8 @@ FIXED_MODES: Mapping[str, tuple[int, int]] = {
     "mxfp8": (8, 32),
     "nvfp4": (4, 16),
 }
-SMALLEST_FALLBACK = 32
-ROUTER_BITS = 8
+MODES = ("affine", *FIXED_MODES)
+DEFAULT_BITS, DEFAULT_GROUP = 4, 64
 
 
 @dataclass(frozen=True)
@@ -48,37 +41,55 @@ class Quantization:
                     f"it always has {bits} bits in groups of {group}, so ask for these"
                 )
         elif self.mode != "affine":
-            known = ", ".join(("affine", *FIXED_MODES))
-            raise InputError(f"quantization mode {self.mode!r} is unknown, use one of {known}")
+            raise InputError(
+                f"quantization mode {self.mode!r} is unknown, use one of {', '.join(MODES)}"
+            )
         elif self.bits not in AFFINE_BITS or self.group_size not in AFFINE_GROUPS:
             raise InputError(
                 f"{self.bits} bits in groups of {self.group_size}: MLX packs "
                 f"{AFFINE_BITS} bits in groups of {AFFINE_GROUPS}"
             )
 
+    @classmethod
+    def asked(
+        cls, bits: int | None = None, group_size: int | None = None, mode: str = "affine"
+    ) -> "Quantization":
+        """With what was left out filled in: by the mode where it implies it, else 4 bits, 64.
+
+        Raises InputError for a combination that MLX cannot pack.
+        """
+        default_bits, default_group = FIXED_MODES.get(mode, (DEFAULT_BITS, DEFAULT_GROUP))
+        return cls(
+            default_bits if bits is None else bits,
+            default_group if group_size is None else group_size,
+            mode,
+        )
+
+    @property
+    def bits_per_weight(self) -> float:
+        """Of a packed matrix, its scales included where they are 16 bits wide."""
+        # affine: a scale and a bias of 16 bits each; the others: a scale of 8 bits.
+        return self.bits + (32 if self.mode == "affine" else 8) / self.group_size
+
+    def __str__(self) -> str:
+        """As the plan shows it: ``4 bits, groups of 64``."""
+        mode = "" if self.mode == "affine" else f"{self.mode}, "
+        return f"{mode}{self.bits} bits, groups of {self.group_size}"
+
     def as_config(self) -> dict[str, Any]:
         """The dict that stands under ``quantization`` in config.json."""
         return asdict(self)
 
 
-def is_matrix(name: str, shape: Sequence[int]) -> bool:
-    """Whether a tensor of our naming is one that conversions may quantize."""
-    return name.startswith("language_model.") and name.endswith(".weight") and len(shape) >= 2
+def fitted(width: int, asked: Quantization, *, smaller_groups: bool = True) -> Quantization | None:
+    """How a matrix of this width can be packed, or None when it has to be kept.
 
-
-def quantization_of(
-    name: str, shape: Sequence[int], asked: Quantization | None
-) -> Quantization | None:
-    """How this tensor is packed, or None when it is kept. Width is the last axis of ``shape``."""
-    if asked is None or not is_matrix(name, shape):
-        return None
-    wanted = asked
-    if name.endswith("router.proj.weight"):
-        group = asked.group_size if asked.mode == "affine" else 64
-        wanted = Quantization(ROUTER_BITS, group)
-    width = shape[-1]
-    if width % wanted.group_size == 0:
-        return wanted
-    if wanted.mode == "affine" and width % SMALLEST_FALLBACK == 0:
-        return Quantization(wanted.bits, SMALLEST_FALLBACK)
+    ``smaller_groups`` False keeps every matrix whose width the group size does not divide.
+    """
+    if width % asked.group_size == 0:
+        return asked
+    if asked.mode == "affine" and smaller_groups:
+        for group in reversed(AFFINE_GROUPS):
+            if group < asked.group_size and width % group == 0:
+                return Quantization(asked.bits, group)
     return None

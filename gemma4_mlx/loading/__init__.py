@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import mlx.core as mx
 
 from gemma4_mlx.errors import InputError
-from gemma4_mlx.loading.find import ALIASES, find_checkpoint
+from gemma4_mlx.hub import ALIASES
+from gemma4_mlx.loading.find import find_checkpoint
 from gemma4_mlx.loading.weights import PlePlacement, load_weights
 from gemma4_mlx.model import Gemma4Model
 

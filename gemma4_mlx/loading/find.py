@@ -6,29 +6,21 @@ works offline.
 """
 
 import errno
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from gemma4_mlx.errors import CheckpointError, HubError
+from gemma4_mlx.errors import CheckpointError, Gemma4Error, HubError
+from gemma4_mlx.hub import ALIASES, ESSENTIAL, cached_models, hub_name
+from gemma4_mlx.hub_download import WANTED, ask_hub, download
 from gemma4_mlx.loading.safetensors_file import checkpoint_tensors
 
-ALIASES = {
-    "e2b": "google/gemma-4-E2B-it",
-    "e4b": "google/gemma-4-E4B-it",
-    "26b": "google/gemma-4-26B-A4B-it",
-    "31b": "google/gemma-4-31B-it",
-}
 
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-_ESSENTIAL = ("config.json", "tokenizer.json")
-_WANTED = ["*.json", "*.safetensors", "*.jinja"]
-
-
-def find_checkpoint(name: str | Path) -> Path:
+def find_checkpoint(name: str | Path, *, download: bool = True) -> Path:
     """The directory of a checkpoint named by path, hub id, alias or "demo".
 
-    Raises CheckpointError when nothing goes by that name, HubError when the hub cannot give it.
+    Raises CheckpointError when nothing goes by that name, HubError when the hub cannot give it, or
+    when it would have to be asked although ``download`` is False.
     """
     text = str(name)
     if text == "demo":
@@ -39,13 +31,18 @@ def find_checkpoint(name: str | Path) -> Path:
         return Path(text).expanduser()
     if _is_there(text, Path.is_file):
         raise CheckpointError(f"{text} is a file: name the directory that holds the checkpoint")
-    hub_id = ALIASES.get(text.lower(), text)
-    if text.startswith((".", "/", "~")) or not _HUB_ID.fullmatch(hub_id):
+    hub_id = hub_name(text)
+    if hub_id is None:
         raise CheckpointError(
             f"there is no model {text!r}: name a directory that exists, a hub id like "
             f"{ALIASES['e2b']}, an alias ({', '.join(ALIASES)}) or 'demo'"
         )
-    return _from_hub(hub_id)
+    if download:
+        return _from_hub(hub_id)
+    cached = whole_in_cache(hub_id)
+    if cached is None:
+        raise HubError(f"{hub_id!r} is not wholly downloaded: `gemma4 pull {hub_id}` fetches it")
+    return cached
 
 
 def _is_there(text: str, test: Callable[[Path], bool]) -> bool:
@@ -57,17 +54,31 @@ def _is_there(text: str, test: Callable[[Path], bool]) -> bool:
 
 def _from_hub(hub_id: str) -> Path:
     from huggingface_hub import snapshot_download
+
+    cached = whole_in_cache(hub_id)
+    if cached is not None:
+        return cached
+    with told_in_one_line(hub_id):
+        try:
+            listing = ask_hub(hub_id)
+        except Exception:  # the same question, asked there again, tells what is wrong
+            return Path(snapshot_download(hub_id, allow_patterns=WANTED))
+        return download(listing)
+
+
+@contextmanager
+def told_in_one_line(hub_id: str) -> Iterator[None]:
+    """What goes wrong with the hub, as CheckpointError or HubError that say what to do."""
     from huggingface_hub.errors import (
         HfHubHTTPError,
         HFValidationError,
         LocalEntryNotFoundError,
     )
 
-    cached = _whole_in_cache(hub_id)
-    if cached is not None:
-        return cached
     try:
-        return Path(snapshot_download(hub_id, allow_patterns=_WANTED))
+        yield
+    except Gemma4Error:
+        raise
     except HFValidationError:
         raise CheckpointError(
             f"{hub_id!r} is neither a directory that exists nor a name the hub could have: "
@@ -97,31 +108,20 @@ def _from_hub(hub_id: str) -> Path:
         ) from None
 
 
-def _whole_in_cache(hub_id: str) -> Path | None:
+def whole_in_cache(hub_id: str) -> Path | None:
     """The cached snapshot, unless files of it are missing."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     try:
-        path = Path(snapshot_download(hub_id, local_files_only=True, allow_patterns=_WANTED))
+        path = Path(snapshot_download(hub_id, local_files_only=True, allow_patterns=WANTED))
         checkpoint_tensors(path)
     except (LocalEntryNotFoundError, HFValidationError, CheckpointError):
         return None
-    return path if all((path / name).exists() for name in _ESSENTIAL) else None
+    return path if all((path / name).exists() for name in ESSENTIAL) else None
 
 
 def _alternatives() -> str:
     """What else could be used right now: Gemma 4 models in the cache, and the demo."""
-    from huggingface_hub import scan_cache_dir
-    from huggingface_hub.errors import CacheNotFound
-
-    try:
-        repos = scan_cache_dir().repos
-    except CacheNotFound:
-        repos = frozenset()
-    cached = sorted(
-        repo.repo_id
-        for repo in repos
-        if repo.repo_type == "model" and re.search(r"gemma-?4", repo.repo_id, re.IGNORECASE)
-    )
-    return f"; available now: {', '.join([*cached, 'demo'])}"
+    whole = [model.hub_id for model in cached_models() if model.is_gemma4 and model.is_complete]
+    return f"; available now: {', '.join([*whole, 'demo'])}"

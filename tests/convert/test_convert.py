@@ -9,7 +9,8 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
-from gemma4_convert.convert import COMPANIONS, convert
+from gemma4_convert.convert import convert
+from gemma4_convert.recipe import Recipe
 from gemma4_mlx import CheckpointError, InputError, load_model
 from tests import goldens
 from tests.reference import families
@@ -112,15 +113,77 @@ def test_dtype(tmp_path: Path) -> None:
     assert written_config(tmp_path / "x")["text_config"]["dtype"] == "float16"
 
 
+def test_recipes(tmp_path: Path) -> None:
+    """By name, as an object, from a file; packed towers too give nearly the same logits."""
+    exact = logits(goldens.checkpoint("e2b"), "e2b")
+    convert(goldens.checkpoint("e2b"), tmp_path / "8bit", recipe="8bit")
+    close = logits(tmp_path / "8bit", "e2b")
+    assert not np.array_equal(exact, close)
+    assert np.corrcoef(exact.ravel(), close.ravel())[0, 1] > 0.95
+    assert any(name.startswith("audio_tower") for name in packed_modules(tmp_path / "8bit"))
+
+    (tmp_path / "mine.toml").write_text("[groups]\nmlp = { mode = 'mxfp8' }")
+    convert(goldens.checkpoint("e2b"), tmp_path / "mine", recipe=tmp_path / "mine.toml")
+    assert all(".mlp." in name for name in packed_modules(tmp_path / "mine"))
+
+    recipe = Recipe("x", "", {}, "float32")
+    done = convert(goldens.checkpoint("e2b"), tmp_path / "x", recipe=recipe, dtype="float16")
+    assert {tensor.dtype for tensor in read_weights(tmp_path / "x").values()} == {mx.float16}
+    assert (done.dest, done.plan.recipe.dtype) == (tmp_path / "x", "float16")
+    with pytest.raises(InputError, match="give one of them"):
+        convert(goldens.checkpoint("e2b"), tmp_path / "y", recipe="8bit", bits=4)
+
+
+def packed_modules(path: Path) -> set[str]:
+    names = read_weights(path)
+    return {name.removesuffix(".scales") for name in names if name.endswith(".scales")}
+
+
 def test_the_model_s_other_files_come_along(tmp_path: Path) -> None:
+    """What is mended in them is said; the notes beside them stay behind."""
     source = copy_checkpoint(goldens.checkpoint("31b"), tmp_path / "source")
-    for name in (*COMPANIONS, "notes.json", "model.gguf"):
-        (source / name).write_text(f'{{"file": "{name}"}}')
-    convert(source, tmp_path / "mlx", bits=None)
-    for name in COMPANIONS:
-        assert (tmp_path / "mlx" / name).read_text() == (source / name).read_text()
+    (source / "notes.json").write_text("{}")
+    (source / "tokenizer_config.json").write_text('{"model_max_length": 7}')
+    (source / "generation_config.json").unlink()
+    done = convert(source, tmp_path / "mlx", bits=None)
+    assert json.loads((tmp_path / "mlx/tokenizer_config.json").read_text())["model_max_length"] == 7
     assert not (tmp_path / "mlx" / "notes.json").exists()
-    assert not (tmp_path / "mlx" / "model.gguf").exists()
+    assert any("processor_config.json" in told for told in done.mended)
+    assert (tmp_path / "mlx" / "processor_config.json").exists()
+
+
+@pytest.mark.slow
+def test_mlx_4bit_is_what_mlx_vlm_makes(tmp_path: Path) -> None:
+    """The same modules in the same bits, and the same numbers in them."""
+    from mlx.utils import tree_flatten
+    from mlx_vlm.quant_utils import quantize_model
+    from mlx_vlm.utils import load_model as load_in_mlx_vlm
+    from mlx_vlm.utils import skip_multimodal_module
+
+    for family in families.FAMILIES:
+        convert(goldens.checkpoint(family), tmp_path / family, recipe="mlx-4bit", dtype="float32")
+        convert(goldens.checkpoint(family), tmp_path / "whole", bits=None, dtype="float32")
+        theirs = load_in_mlx_vlm(tmp_path / "whole")
+
+        def packs(path: str, module: Any, model: Any = theirs) -> Any:
+            return not skip_multimodal_module(path) and model.quant_predicate(path, module)
+
+        theirs, config = quantize_model(theirs, {}, 64, 4, quant_predicate=packs)
+        expected: dict[str, mx.array] = dict(tree_flatten(theirs.parameters()))
+        found = read_weights(tmp_path / family)
+        scaled = {name for name in expected if name.endswith(".scales")}
+        assert scaled and scaled == {name for name in found if name.endswith(".scales")}
+        for name in scaled:
+            for part in ("weight", "scales", "biases"):
+                key = name.replace("scales", part)
+                assert mx.array_equal(found[key], expected[key]), key
+        ours = written_config(tmp_path / family)["quantization"]
+        assert {key: ours[key] for key in ("bits", "group_size")} == {"bits": 4, "group_size": 64}
+        overrides = {
+            key for key, value in config["quantization"].items() if isinstance(value, dict)
+        }
+        assert overrides == {key for key, value in ours.items() if isinstance(value, dict)}
+        shutil.rmtree(tmp_path / "whole")
 
 
 @pytest.mark.slow

@@ -1,0 +1,210 @@
+"""A tensor in blocks of rows: read, brought into our layout, cast and packed.
+
+A row is what lies along the last axis, and MLX packs every group of a row by itself. So rows can
+be taken a few at a time and give the bits that packing the whole tensor would give, while memory
+holds some megabytes of a table that has gigabytes.
+"""
+
+import fcntl
+import math
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import FileIO
+from pathlib import Path
+
+import mlx.core as mx
+import numpy as np
+
+from gemma4_convert.plan import PlannedTensor
+from gemma4_mlx.errors import CheckpointError
+from gemma4_mlx.loading.rename import in_our_layout
+
+# Of the source, at a time. MLX's CPU backend packs nvfp4 with forty times this in intermediates.
+BLOCK_BYTES = 8 * 2**20
+# A block has a multiple of these: MLX packs some widths only when the number of rows is even.
+_ROWS_TOGETHER = 32
+# What MLX may keep of freed memory: blocks of many sizes would pile up otherwise.
+_CACHE_BYTES = 16 * BLOCK_BYTES
+
+# NumPy has no bfloat16: such bytes travel as uint16 and are viewed as bfloat16 by MLX.
+_HOST_DTYPES: Mapping[str, type[np.generic]] = {
+    "F32": np.float32, "F16": np.float16, "BF16": np.uint16,
+    "I64": np.int64, "I32": np.int32, "I16": np.int16, "I8": np.int8,
+    "U64": np.uint64, "U32": np.uint32, "U16": np.uint16, "U8": np.uint8, "BOOL": np.bool_,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Block:
+    """The next rows of a tensor as they are written: by the part's name, each (rows, columns)."""
+
+    parts: Mapping[str, mx.array]
+    source_bytes: int
+
+
+class SourceFiles:
+    """Open files whose bytes are read once, and so are kept out of the system's cache."""
+
+    def __init__(self) -> None:
+        self._open: dict[Path, FileIO] = {}
+
+    def __enter__(self) -> "SourceFiles":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for stream in self._open.values():
+            stream.close()
+        self._open.clear()
+
+    def read_into(self, buffer: memoryview, file: Path, start: int) -> None:
+        """Fill ``buffer``, flat and of bytes, from byte ``start`` of the file on.
+
+        Raises CheckpointError when the file cannot be read or ends before.
+        """
+        done = 0
+        try:
+            stream = self._stream(file)
+            stream.seek(start)
+            while done < len(buffer) and (got := stream.readinto(buffer[done:])):
+                done += got
+            if hasattr(os, "posix_fadvise"):
+                os.posix_fadvise(stream.fileno(), start, done, os.POSIX_FADV_DONTNEED)
+        except OSError as error:
+            raise CheckpointError(
+                f"{file} cannot be read ({error.strerror}): see to its disk, or download it again"
+            ) from None
+        if done < len(buffer):
+            raise CheckpointError(
+                f"{file} ends at byte {start + done}, expected {len(buffer) - done} more: "
+                "download it again"
+            )
+
+    def _stream(self, file: Path) -> FileIO:
+        if file not in self._open:
+            stream = self._open[file] = FileIO(file)
+            if hasattr(fcntl, "F_NOCACHE"):  # macOS
+                fcntl.fcntl(stream, fcntl.F_NOCACHE, 1)
+        return self._open[file]
+
+
+@contextmanager
+def small_cache() -> Iterator[None]:
+    """MLX keeps little of the memory that blocks leave behind."""
+    before = mx.set_cache_limit(_CACHE_BYTES)
+    try:
+        yield
+    finally:
+        mx.set_cache_limit(before)
+        mx.clear_cache()
+
+
+def source_bytes(tensor: PlannedTensor) -> int:
+    """The bytes of the source that a tensor is made of."""
+    return math.prod(tensor.shape) * _item_bytes(tensor)
+
+
+def blocks(
+    tensors: Iterable[PlannedTensor],
+    files: SourceFiles,
+    dtype: str | None,
+    block_bytes: int = BLOCK_BYTES,
+) -> Iterator[Block]:
+    """Tensors one after another, block by block, each computed while the next one is read.
+
+    ``dtype`` ("bfloat16", "float16", "float32") is what floating tensors are cast to before they
+    are packed; None keeps theirs.
+    """
+    waiting: Block | None = None
+    for tensor in tensors:
+        for rows in _source_rows(tensor, files, block_bytes):
+            block = Block(_packed(rows, tensor, dtype), rows.nbytes)
+            mx.async_eval(list(block.parts.values()))
+            if waiting is not None:
+                yield waiting
+            waiting = block
+    if waiting is not None:
+        yield waiting
+
+
+def _source_rows(tensor: PlannedTensor, files: SourceFiles, block_bytes: int) -> Iterator[mx.array]:
+    """The tensor's rows in our layout, (rows, width) at a time, in the source's dtype."""
+    info = tensor.source
+    count, width = math.prod(tensor.shape[:-1]), (tensor.shape or (1,))[-1]
+    if tensor.rows is None and info.shape != tensor.shape:
+        # A convolution: its axes change places, and it is small.
+        whole = _read(tensor, files, [(0, math.prod(info.shape[:-1]))], info.shape[-1])
+        whole = in_our_layout(tensor.path, whole.reshape(info.shape))[tensor.path]
+        yield whole.reshape(count, width)
+        return
+    limit = max(1, block_bytes // max(1, _ROWS_TOGETHER * width * _item_bytes(tensor)))
+    limit *= _ROWS_TOGETHER
+    waiting: list[tuple[int, int]] = []
+    for run in _runs(tensor):
+        first, left = run
+        while left:
+            room = limit - sum(rows for _, rows in waiting)
+            taken = min(room, left)
+            waiting.append((first, taken))
+            first, left = first + taken, left - taken
+            if taken == room:
+                yield _read(tensor, files, waiting, width)
+                waiting = []
+    if waiting:
+        yield _read(tensor, files, waiting, width)
+
+
+def _runs(tensor: PlannedTensor) -> Iterator[tuple[int, int]]:
+    """Where the tensor's rows lie among the source's: the first and how many follow on it.
+
+    A half of the experts' gate_up_proj (E, 2I, D) has I rows of every expert.
+    """
+    if tensor.rows is None:
+        yield 0, math.prod(tensor.shape[:-1])
+        return
+    begin, end = tensor.rows
+    *leading, height, _ = tensor.source.shape
+    for matrix in range(math.prod(leading)):
+        yield matrix * height + begin, end - begin
+
+
+def _read(
+    tensor: PlannedTensor, files: SourceFiles, runs: list[tuple[int, int]], width: int
+) -> mx.array:
+    info = tensor.source
+    host = np.empty((sum(rows for _, rows in runs), width), _host_dtype(tensor))
+    row_bytes = width * host.itemsize
+    flat, done = host.reshape(-1).view(np.uint8).data, 0
+    for first, rows in runs:
+        size = rows * row_bytes
+        files.read_into(flat[done : done + size], info.file, info.start + first * row_bytes)
+        done += size
+    array = mx.array(host)
+    return array.view(mx.bfloat16) if info.dtype == "BF16" else array
+
+
+def _packed(rows: mx.array, tensor: PlannedTensor, dtype: str | None) -> dict[str, mx.array]:
+    if dtype is not None and mx.issubdtype(rows.dtype, mx.floating):
+        rows = rows.astype(getattr(mx, dtype))
+    how = tensor.quantization
+    if how is None:
+        return {tensor.name: rows}
+    packed = mx.quantize(rows, how.group_size, how.bits, mode=how.mode)
+    base = tensor.name.removesuffix("weight")
+    parts = ("weight", "scales", "biases")[: len(packed)]
+    return {base + part: array for part, array in zip(parts, packed, strict=True)}
+
+
+def _host_dtype(tensor: PlannedTensor) -> type[np.generic]:
+    found = _HOST_DTYPES.get(tensor.source.dtype)
+    if found is None:
+        raise CheckpointError(
+            f"{tensor.path} is stored as {tensor.source.dtype}, expected one of "
+            f"{', '.join(_HOST_DTYPES)}: use the checkpoint in bfloat16"
+        )
+    return found
+
+
+def _item_bytes(tensor: PlannedTensor) -> int:
+    return np.dtype(_host_dtype(tensor)).itemsize

@@ -1,0 +1,1 @@
+"""Whether a checkpoint is whole and right: ``gemma4 verify``."""
