@@ -104,6 +104,7 @@ def convert(
 
         refuse_existing(target.expanduser().resolve(), force)  # rather than after a download
     plan = _plan(source, chosen, download=not plan_only)
+    _warn_of_float16(plan)
     if plan_only:
         from gemma4_cli.plan_table import figures, lines
 
@@ -205,6 +206,15 @@ def _plan(source: str, recipe: "Recipe", download: bool) -> "ConversionPlan":
             raise
     notice(f"{source} is not downloaded: this is worked out from its released config.json")
     return plan_of_config(ALIASES[alias], Gemma4Config.from_dict(released_config(alias)), recipe)
+
+
+def _warn_of_float16(plan: "ConversionPlan") -> None:
+    vision = plan.config.vision
+    if plan.recipe.dtype == Dtype.FLOAT16 and vision is not None and vision.standardize:
+        notice(
+            "in float16 the vision tower of this model overflows in programs that do not compute "
+            "its last steps in float32, as this one does: bfloat16 is safe everywhere"
+        )
 
 
 def _default_dest(source: str, recipe: "Recipe") -> Path:

@@ -29,7 +29,7 @@ def pull(
             f"{', '.join(ALIASES)}"
         )
 
-    from huggingface_hub.utils import disable_progress_bars
+    from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
 
     from gemma4_mlx.loading.pull import pull as pull_from_hub
 

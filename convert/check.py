@@ -128,8 +128,7 @@ def _difference(source: mx.array, parts: dict[str, mx.array], tensor: PlannedTen
     groups = source.astype(mx.float32).reshape(len(source), -1, how.group_size)
     error = mx.abs(groups - unpacked.reshape(groups.shape)).max(axis=-1)
     excess = error - _allowed(groups, how, scales_dtype)
-    worst = excess.max().item()
-    if not worst > 0:  # a source that is not finite gives NaN, and unpacks to no finite number
+    if not (excess > 0).any().item():
         return None
     return f"{error.max().item():.3g} away from the source, more than {how} can be"
 

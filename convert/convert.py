@@ -14,6 +14,7 @@ from gemma4_convert.companions import companions
 from gemma4_convert.layout import mlx_config
 from gemma4_convert.plan import ConversionPlan, make_plan
 from gemma4_convert.recipe import Recipe, load_recipe, plain_recipe, unquantized
+from gemma4_convert.report.model_card import model_card
 from gemma4_convert.writing import as_json, write_conversion
 from gemma4_mlx.errors import InputError
 from gemma4_mlx.json_files import read_json
@@ -62,13 +63,15 @@ def convert(
     """
     if recipe is not None and (bits is not None or group_size is not None or mode != "affine"):
         raise InputError("a recipe and plain bits were both asked for: give one of them")
-    if recipe is None:
-        recipe = unquantized(dtype) if bits is None else plain_recipe(bits, group_size, mode)
-    elif not isinstance(recipe, Recipe):
-        recipe = load_recipe(recipe)
+    if isinstance(recipe, Recipe):
+        chosen = recipe
+    elif recipe is not None:
+        chosen = load_recipe(recipe)
+    else:
+        chosen = unquantized(dtype) if bits is None else plain_recipe(bits, group_size, mode)
     if dtype is not None:
-        recipe = replace(recipe, dtype=dtype)
-    plan = make_plan(source, recipe)
+        chosen = replace(chosen, dtype=dtype)
+    plan = make_plan(source, chosen)
     return carry_out(plan, dest, progress=progress, notice=notice, force=force)
 
 
@@ -84,6 +87,7 @@ def carry_out(
     others = companions(plan.source, plan.config)
     raw = others.config(read_json(plan.source / "config.json"))
     config = mlx_config(raw, plan.quantization_config(), plan.recipe.dtype)
-    files = {**others.files, "config.json": as_json(config)}
+    card = model_card(plan).encode()
+    files = {**others.files, "config.json": as_json(config), "README.md": card}
     write_conversion(plan, dest, files, progress=progress, notice=notice, force=force)
     return Conversion(plan, dest, others.mended)

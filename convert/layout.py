@@ -56,4 +56,5 @@ def mlx_config(
                     part[key] = dtype
     if quantization is not None:
         config["quantization"] = dict(quantization)
+        config["quantization_config"] = config["quantization"]  # where the hub's page looks
     return config

@@ -144,15 +144,16 @@ class ConversionPlan:
     def quantization_config(self) -> dict[str, Any] | None:
         """What stands under ``quantization`` in config.json; None when the recipe packs nothing.
 
-        The default is what the recipe asks for most of the weights. Every module for which it asks
-        otherwise, or that had to be packed otherwise, has an entry, ``False`` when it is kept.
-        Modules that the recipe keeps need none: readers see that they have no scales.
+        The default is what the recipe asks for most of the weights in use. Every module for which
+        it asks otherwise, or that had to be packed otherwise, has an entry, ``False`` when it is
+        kept. Modules that the recipe keeps need none: readers see that they have no scales.
         """
         weights: Counter[Quantization] = Counter()
         for tensor in self.tensors:
             asked = self.recipe.asked(tensor.path)
             if asked is not None:
-                weights[asked] += tensor.parameters
+                # The table would outweigh all others, and be the only one without an entry.
+                weights[asked] += 1 if tensor.group == PLE_GROUP else tensor.parameters
         if not weights:
             return None
         default = weights.most_common(1)[0][0]

@@ -9,7 +9,7 @@ Source: huggingface_hub, "Understand caching" (``models--owner--name/{blobs,refs
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -103,12 +103,11 @@ def remove(model: CachedModel) -> int:
     from huggingface_hub import scan_cache_dir
 
     cache = scan_cache_dir(model.folder.parent)
-    revisions = [
-        revision.commit_hash
-        for repo in cache.repos
-        if repo.repo_path.resolve() == model.folder.resolve()
-        for revision in repo.revisions
-    ]
+    own = [repo for repo in cache.repos if repo.repo_path.resolve() == model.folder.resolve()]
+    # Of this model alone: a copy of a repository has the same commits, which are told apart by
+    # nothing else.
+    cache = replace(cache, repos=frozenset(own))
+    revisions = [revision.commit_hash for repo in own for revision in repo.revisions]
     if revisions:
         cache.delete_revisions(*revisions).execute()
     # The library passes over what it cannot make sense of, such as a download broken off.

@@ -15,6 +15,7 @@ import shutil
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 from gemma4_mlx.errors import HubError
 from gemma4_mlx.hub import cache_folder, repository_folder
@@ -89,9 +90,24 @@ def download(listing: Listing) -> Path:
     for file in missing:
         if file.is_large:
             _fetch(listing, file)
-    path = snapshot_download(listing.hub_id, revision=listing.commit, allow_patterns=WANTED)
+    path = snapshot_download(
+        listing.hub_id,
+        revision=listing.commit,
+        allow_patterns=WANTED,
+        tqdm_class=_no_bar(),  # kilobytes: not worth three bars
+    )
     _call_it_main(listing)
     return Path(path)
+
+
+def _no_bar() -> Any:
+    from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
+
+    class NoBar(tqdm):
+        def __init__(self, *args: Any, **settings: Any):
+            super().__init__(*args, **settings | {"disable": True})
+
+    return NoBar
 
 
 def _call_it_main(listing: Listing) -> None:

@@ -129,7 +129,7 @@ def test_main_is_what_counts(hub_cache: HubCache) -> None:
 
 
 def test_remove(hub_cache: HubCache) -> None:
-    """All revisions go, a download broken off too; other models stay."""
+    """All revisions go, a download broken off too; other models stay, also with the same commit."""
     hub_cache.add_model("a/b", raw_config("e2b"), weights=9000)
     hub_cache.add("a/b", {"more": b"0" * 500}, "d" * 40, main=False)
     (hub_cache.repository("a/b") / "blobs" / "01.incomplete").write_bytes(bytes(700))

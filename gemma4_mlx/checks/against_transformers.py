@@ -90,8 +90,6 @@ def _is_theirs(name: str) -> bool:
 
 def _ours(path: Path, dtype: str, folder: Path) -> dict[str, np.ndarray]:
     """Our logits by prompt; the inputs go into files for the other side."""
-    # On some GPUs MLX multiplies float32 with the mantissa of half floats unless told otherwise.
-    os.environ.setdefault("MLX_ENABLE_TF32", "0")
     model = load_weights(path, getattr(mx, dtype))
     running = Running(model, Processor.from_dir(path, model.config))
     found = {}

@@ -4,6 +4,7 @@ No check stops the next: whoever downloads ten gigabytes again wants to know of 
 What cannot be checked because of an earlier finding is said to be skipped, never to have passed.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -33,6 +34,9 @@ def verify(path: Path, progress: Progress | None = None) -> Iterator[Check]:
 
     ``progress`` hears what is going on, and how much of how much is done (0 of 0: not known).
     """
+    # Some GPUs multiply float32 as if it had the mantissa of float16, unless they are told not to
+    # before the first product.
+    os.environ.setdefault("MLX_ENABLE_TF32", "0")
     told = progress or (lambda what, done, total: None)
     told("reading config.json", 0, 0)
     check, config = _check_config(path)

@@ -12,10 +12,18 @@ from tests.reference.checkpoints import copy_checkpoint
 from tests.reference.families import BIG, SPECIAL_IDS, TOOL_RESPONSE, TURN_END, VOCAB
 
 PLACES = {
-    "<pad>": 0, "<eos>": 1, "<bos>": 2, "<unk>": 3, "<mask>": 4,
-    "<|tool_response>": TOOL_RESPONSE, "<turn|>": TURN_END, "<|turn>": 7,
-    "<|image>": SPECIAL_IDS["boi_token_id"], "<image|>": SPECIAL_IDS["eoi_token_id"],
-    "<|audio>": SPECIAL_IDS["boa_token_id"], "<audio|>": SPECIAL_IDS["eoa_token_id"],
+    "<pad>": 0,
+    "<eos>": 1,
+    "<bos>": 2,
+    "<unk>": 3,
+    "<mask>": 4,
+    "<|tool_response>": TOOL_RESPONSE,
+    "<turn|>": TURN_END,
+    "<|turn>": 7,
+    "<|image>": SPECIAL_IDS["boi_token_id"],
+    "<image|>": SPECIAL_IDS["eoi_token_id"],
+    "<|audio>": SPECIAL_IDS["boa_token_id"],
+    "<audio|>": SPECIAL_IDS["eoa_token_id"],
     "<|image|>": SPECIAL_IDS["image_token_id"],
     "<|audio|>": SPECIAL_IDS["audio_token_id"],
     "<|video|>": SPECIAL_IDS["video_token_id"],

@@ -58,7 +58,7 @@ def test_by_default_balanced_and_named_after_source_and_recipe(gemma4: Run, sour
     result = gemma4("convert", source)
     assert (result.status, result.out) == (0, "gemma-4-tiny-balanced\n"), result.err
     settings = load_weights(Path("gemma-4-tiny-balanced")).config.quantization
-    assert settings is not None and settings["bits"] == 4
+    assert settings is not None and settings["language_model.model.embed_tokens"]["bits"] == 6
     assert "bits a weight" in result.err
     assert "\r" not in result.err and "\x1b" not in result.err, "progress off a terminal"
 
@@ -150,12 +150,19 @@ def test_check_says_what_is_wrong(
     assert "bad has 1 problems: do not use it" in result.err
 
 
+def test_float16_and_the_big_vision_tower(gemma4: Run, source: Path) -> None:
+    assert "overflows" in gemma4("convert", source, "--plan", "--dtype", "float16").err
+    small = goldens.checkpoint("e2b")
+    assert gemma4("convert", small, "--plan", "--dtype", "bfloat16").err == ""
+
+
 @pytest.mark.slow
 def test_report_of_the_demo(gemma4: Run) -> None:
     """What it cost, as JSON, as a table on stdout, and in the model card."""
     Path("short.txt").write_text("What is the capital of France? It is Paris.")
+    Path("mlp.toml").write_text("[groups]\nmlp = { bits = 8 }\n")
     result = gemma4(
-        "convert", DEMO_SOURCE, "x", "--recipe", "8bit", "--report", "--report-text", "short.txt"
+        "convert", DEMO_SOURCE, "x", "-r", "mlp.toml", "--report", "--report-text", "short.txt"
     )
     assert result.status == 0, result.err
     assert "| converted |" in result.out and result.out.endswith("x\n")
