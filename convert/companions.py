@@ -20,11 +20,11 @@ from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any
 
-from gemma4_mlx.processing.chat_revisions import NEWEST, newest, outdated_revision, size_of
 from gemma4_mlx.config import Gemma4Config
 from gemma4_mlx.errors import CheckpointError
 from gemma4_mlx.generation_config import GenerationConfig
 from gemma4_mlx.json_files import read_json
+from gemma4_mlx.processing.chat_revisions import NEWEST, newest, outdated_revision, size_of
 from gemma4_mlx.processing.settings import SOFT_TOKEN_BUDGETS
 from gemma4_mlx.processing.tokenizer import Tokenizer
 

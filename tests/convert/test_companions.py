@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from gemma4_mlx.processing.chat_revisions import OUTDATED, outdated_revision
 from gemma4_convert.companions import COPIED, Companions, companions
 from gemma4_mlx.config import Gemma4Config
 from gemma4_mlx.errors import CheckpointError
 from gemma4_mlx.generation_config import GenerationConfig
+from gemma4_mlx.processing.chat_revisions import OUTDATED, outdated_revision
 from gemma4_mlx.processing.chat_template import ChatTemplate
 from gemma4_mlx.processing.processor import Processor
 from gemma4_mlx.processing.settings import ProcessorSettings
