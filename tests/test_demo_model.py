@@ -77,7 +77,7 @@ def test_names_most_pictures_it_has_never_seen(demo: tuple[Any, Any]) -> None:
             {"type": "text", "text": "What is in this picture?"},
         ]
         right += generate(*demo, [{"role": "user", "content": content}]) == scene.text
-    assert right >= 28, f"{right} of 40 pictures named right"
+    assert right >= 37, f"{right} of 40 pictures named right"
 
 
 def test_answers_its_questions(demo: tuple[Any, Any]) -> None:

@@ -92,10 +92,8 @@ def make_samples(processor: Processor, text: str | None) -> tuple[list[Sample], 
         ids = processor.tokenizer.encode_text(text)
         if not ids:
             raise InputError("the text to compare on is empty, expected at least a few words")
-        if len(ids) > MOST_TOKENS:
-            notes.append(
-                f"compared on the first {MOST_TOKENS:,} of the {len(ids):,} tokens of the text"
-            )
+        first = f"the first {MOST_TOKENS:,} of " if len(ids) > MOST_TOKENS else ""
+        notes.append(f"the text is not the bundled one: {first}{len(ids):,} tokens were given")
         samples = list(text_samples(processor, text))
     exchanges = tomllib.loads(_data().joinpath("exchanges.toml").read_text("utf-8"))["exchange"]
     for exchange in exchanges:
@@ -131,10 +129,10 @@ def reply_sample(
 def _exchange(processor: Processor, exchange: Mapping[str, str]) -> Sample:
     """One entry of exchanges.toml."""
     content = [{"type": "text", "text": exchange.get("ask") or speech_prompt("English")}]
-    with ExitStack() as files:
+    with ExitStack() as stack:
         for kind in ("image", "audio"):
             if kind in exchange:
-                file = files.enter_context(as_file(_data().joinpath(exchange[kind])))
+                file = stack.enter_context(as_file(_data().joinpath(exchange[kind])))
                 content = [{"type": kind, kind: str(file)}, *content]
         return reply_sample(processor, exchange["on"], content, exchange["reply"])
 

@@ -37,20 +37,19 @@ MEDIA_OF: dict[str, frozenset[Modality]] = {
 def changed_groups(source: Gemma4Model, result: Gemma4Model) -> tuple[str, ...]:
     """The groups that the result stores otherwise than the source, in the order of the table.
 
-    Packed, or in another dtype: both show in the dtypes of the tensors, which are not read.
+    Packed, or in another dtype: dtypes and shapes tell, so nothing is read.
     """
-    before, after = _dtypes(source), _dtypes(result)
+    before, after = _stored(source), _stored(result)
     changed = {
-        group_of(path).name
-        for path, dtype in before.items()
-        if path in after and after[path] != dtype
+        group_of(path).name for path, how in before.items() if path in after and after[path] != how
     }
     return tuple(group.name for group in GROUPS if group.name in changed)
 
 
-def _dtypes(model: Gemma4Model) -> dict[str, mx.Dtype]:
+def _stored(model: Gemma4Model) -> dict[str, tuple[mx.Dtype, tuple[int, ...]]]:
     tensors: dict[str, mx.array] = dict(tree_flatten(model.parameters()))
-    return {path: tensor.dtype for path, tensor in (tensors | model.ple_tensors()).items()}
+    tensors |= model.ple_tensors()
+    return {path: (tensor.dtype, tensor.shape) for path, tensor in tensors.items()}
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from scenes import Scene, draw_scene
 from speech import WORDS, Clips, Utterance, sparse, spoken, wordless
 
 Message = dict[str, Any]
+TOKEN_RATE = 25  # audio tokens a second
 POOL = 3  # patches to an image token, each way
 IGNORED = -100  # torch's label for a position that has no target
 
@@ -231,6 +232,20 @@ def think(thought: str, answer: str) -> str:
     return f"<|channel>thought\n{thought}<channel|>{answer}"
 
 
+def is_transcription(example: Example) -> bool:
+    """Whether the answer is what is heard in the one recording, word for word."""
+    return (
+        len(example.audio) == 1 and not example.images and example.answer == example.audio[0].text
+    )
+
+
+def is_naming(example: Example) -> bool:
+    """Whether the answer names what the one picture shows."""
+    return (
+        len(example.images) == 1 and not example.audio and example.answer == example.images[0].text
+    )
+
+
 @dataclass
 class Batch:
     """Inputs under the reference model's names; labels (B, N) for its last N positions."""
@@ -239,7 +254,10 @@ class Batch:
     labels: torch.Tensor
     words: list[list[int]]  # 1 + digit for every recording, in the order of input_features
     audio_tokens: list[int]
-    cells: torch.Tensor | None  # (image tokens, 2): colour and kind of the shape seen by each
+    cells: torch.Tensor | None  # (image tokens, 3): colour, kind and place of what each sees
+    # What the trainer knows of where the words of the answer stand; see guide.py.
+    places: torch.Tensor | None = None  # (B, N, L)
+    counts: torch.Tensor | None = None  # (B, L)
     # The towers' projected tokens, where they were computed before.
     heard: torch.Tensor | None = None
     seen: torch.Tensor | None = None
@@ -281,7 +299,59 @@ class Collator:
         for row, answer in zip(labels, answers):
             row[len(row) - len(answer) :] = torch.tensor(answer)
         words = [[1 + WORDS.index(word) for word in u.text.split()] for u in heard]
-        return Batch(inputs, labels, words, recordings, torch.from_numpy(cells) if seen else None)
+        batch = Batch(inputs, labels, words, recordings, torch.from_numpy(cells) if seen else None)
+        if all(map(is_transcription, examples)):
+            batch.places, batch.counts = self._heard_where(examples, inputs["input_ids"], labels)
+        elif all(map(is_naming, examples)):
+            batch.places = self._seen_where(examples, grids, inputs["input_ids"], labels)
+        return batch
+
+    def _heard_where(
+        self, examples: Sequence[Example], ids: torch.Tensor, labels: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Of each word of each transcript, the audio tokens; of each audio token, the words begun
+        so far. A word is a token, and the last label ends the turn."""
+        places = torch.zeros((*labels.shape, ids.shape[1]), dtype=torch.bool)
+        counts = torch.full(ids.shape, -1)
+        for i, example in enumerate(examples):
+            (heard,) = example.audio
+            tokens = (ids[i] == self.tokenizer.audio_token_id).nonzero()[:, 0]
+            first = labels.shape[1] - 1 - len(heard.spans)
+            starts = []
+            for word, (start, end) in enumerate(heard.spans):
+                begin = min(int(start * TOKEN_RATE), len(tokens) - 1)
+                places[i, first + word, tokens[begin : int(end * TOKEN_RATE) + 2]] = True
+                starts.append(begin)
+            counts[i, tokens] = torch.from_numpy(
+                np.searchsorted(starts, np.arange(len(tokens)), side="right")
+            )
+        return places, counts
+
+    def _seen_where(
+        self,
+        examples: Sequence[Example],
+        grids: torch.Tensor,
+        ids: torch.Tensor,
+        labels: torch.Tensor,
+    ) -> torch.Tensor:
+        """Of each word that names a shape, the image tokens that show it."""
+        places = torch.zeros((*labels.shape, ids.shape[1]), dtype=torch.bool)
+        for i, (example, grid) in enumerate(zip(examples, grids.tolist())):
+            (scene,) = example.images
+            tokens = (ids[i] == self.tokenizer.image_token_id).nonzero()[:, 0]
+            shown = torch.from_numpy(scene.cells(*grid)[:, 2])
+            answer = self.tokenizer(
+                example.answer, add_special_tokens=False, return_offsets_mapping=True
+            )
+            first = labels.shape[1] - 1 - len(answer.input_ids)
+            end = 0
+            for place, shape in enumerate(scene.shapes, start=1):
+                start = example.answer.index(str(shape), end)
+                end = start + len(str(shape))
+                for word, (left, right) in enumerate(answer.offset_mapping):
+                    if start < right and left < end:
+                        places[i, first + word, tokens[shown == place]] = True
+        return places
 
     def _prompt(self, example: Example, audio: Any, images: Any) -> list[int]:
         text = self.tokenizer.apply_chat_template(

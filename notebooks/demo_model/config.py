@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 HIDDEN = 128
-LAYERS = 10
+LAYERS = 15
 PER_LAYER = 32
 MEL_BINS = 64
 IMAGE_TOKENS = 70
@@ -32,7 +32,7 @@ TEXT: dict[str, Any] = {
     "hidden_size_per_layer_input": PER_LAYER,
     "initializer_range": 0.02,
     "intermediate_size": 192,
-    "layer_types": (["sliding_attention"] * 4 + ["full_attention"]) * 2,
+    "layer_types": (["sliding_attention"] * 4 + ["full_attention"]) * (LAYERS // 5),
     "max_position_embeddings": 8192,
     "model_type": "gemma4_text",
     "num_attention_heads": 4,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
+MOST = 3
 SHAPES = ("circle", "square", "triangle")
 COLOURS: dict[str, tuple[int, int, int]] = {
     "red": (214, 34, 34),
@@ -49,17 +50,19 @@ class Scene:
         return describe(self.shapes)
 
     def cells(self, columns: int, rows: int) -> np.ndarray:
-        """(rows · columns, 2): colour and kind in every cell of a grid, 0 for the background."""
+        """(rows · columns, 3): colour, kind and place from the left of what every cell of a grid
+        shows, each counted from 1; 0 for the background."""
         width, height = self.image.size
         y, x = np.mgrid[:rows, :columns]
         x, y = (x + 0.5) * width / columns, (y + 0.5) * height / rows
-        found = np.zeros((rows, columns, 2), np.int64)
-        for shape in self.shapes:
+        found = np.zeros((rows, columns, 3), np.int64)
+        for place, shape in enumerate(self.shapes):
             inside = np.maximum(abs(x - shape.x), abs(y - shape.y)) < 0.75 * shape.radius
             distance = np.hypot(x - shape.x, y - shape.y)
             inside |= distance == distance.min()  # a small shape has a cell too
-            found[inside] = 1 + list(COLOURS).index(shape.colour), 1 + SHAPES.index(shape.kind)
-        return found.reshape(-1, 2)
+            colour, kind = list(COLOURS).index(shape.colour), SHAPES.index(shape.kind)
+            found[inside] = 1 + colour, 1 + kind, 1 + place
+        return found.reshape(-1, 3)
 
 
 def describe(shapes: Sequence[Shape]) -> str:
@@ -70,7 +73,7 @@ def describe(shapes: Sequence[Shape]) -> str:
 
 def draw_scene(rng: np.random.Generator, count: int | None = None) -> Scene:
     """A random scene of `count` shapes (one to three where it is not given)."""
-    count = count or int(rng.integers(1, 4))
+    count = count or int(rng.integers(1, MOST + 1))
     height = int(rng.integers(160, 520))
     # Wide enough that every column holds a shape one can make out, and never a long strip.
     width = int(height * rng.uniform(max(0.7, 0.45 * count), 1.9))

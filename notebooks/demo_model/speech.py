@@ -36,10 +36,12 @@ PAUSES = {"tight": (0.0, 0.06), "natural": (0.05, 0.4), "slow": (0.3, 1.5), "mix
 
 @dataclass(frozen=True)
 class Utterance:
-    """A 16 kHz float32 waveform and the words in it, separated by single spaces."""
+    """A 16 kHz float32 waveform, the words in it, separated by single spaces, and the seconds
+    each begins and ends at, where they are known."""
 
     samples: np.ndarray
     text: str
+    spans: tuple[tuple[float, float], ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -129,11 +131,16 @@ def spoken(
     if rng.random() < 0.1:  # starts or ends on the very first or last sample
         lead, tail = (lead, 0.0) if rng.random() < 0.5 else (0.0, tail)
     wave = join(waves, pauses, lead, tail)
+    spans, start = [], lead
+    for word, pause in zip(waves, [*pauses, 0.0]):
+        end = start + len(word) / CLIP_RATE
+        spans.append((start, end))
+        start = end + pause
     if augment:
         wave = _recorded(wave, rng)
     else:
         wave = wave * (10 ** (rng.uniform(-20, 0) / 20) / max(np.abs(wave).max(), 1e-4))
-    return Utterance(resample(wave), " ".join(WORDS[d] for d in digits))
+    return Utterance(resample(wave), " ".join(WORDS[d] for d in digits), tuple(spans))
 
 
 def sparse(
@@ -152,7 +159,8 @@ def sparse(
     )
     if augment and rng.random() < 0.5:
         wave = wave + _background(rng, len(wave), RATE) * 10 ** (rng.uniform(-70, -40) / 20)
-    return Utterance(wave.astype(np.float32), short.text)
+    spans = tuple((start + lead, end + lead) for start, end in short.spans)
+    return Utterance(wave.astype(np.float32), short.text, spans)
 
 
 def wordless(rng: np.random.Generator, seconds: float) -> Utterance:

@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 from torch import distributed, nn
 from transformers import AutoTokenizer, Gemma4ForConditionalGeneration, Gemma4ImageProcessorPil
 from transformers.modeling_outputs import BaseModelOutputWithPooling
@@ -38,23 +39,30 @@ import evaluate
 import features
 import tokenizer as demo_tokenizer
 from chats import IGNORED, Author, Batch, Collator, Example
-from scenes import COLOURS, SHAPES
+from guide import Guide
+from scenes import COLOURS, MOST, SHAPES
 from speech import DEV_INDICES, SPEAKERS, TRAIN_INDICES, WORDS, Clips, Utterance, spoken, wordless
 
 CTC_WEIGHT = 0.5
 SIGHT_WEIGHT = 0.5
+GUIDE_WEIGHT = 0.3
+COUNT_WEIGHT = 0.1
 EMA_DECAY = 0.998
 FIELDS = (
     "stage", "step", "minutes", "rate", "token_loss", "ctc_loss", "sight_loss", "chat_loss",
-    "token_accuracy", "wer_short", "wer_long", "scenes", "questions",
+    "guide_loss", "count_loss", "token_accuracy", "wer_short", "wer_long", "scenes", "questions",
 )  # fmt: skip
 
 RANK = int(os.environ.get("RANK", "0"))
 WORLD = int(os.environ.get("WORLD_SIZE", "1"))
 
 
+# Classes of colour, kind and place, each with one for the background.
+SIGHTS = (1 + len(COLOURS), 1 + len(SHAPES), 1 + MOST)
+
+
 class Model(nn.Module):
-    """The demo model and the CTC head that helps it to learn."""
+    """The demo model and the helpers of its training: a CTC head, a sight head, a guide."""
 
     def __init__(self, gemma: Gemma4ForConditionalGeneration) -> None:
         super().__init__()
@@ -64,7 +72,8 @@ class Model(nn.Module):
         for module in gemma.modules():  # open bounds clip nothing, and cost a third of the time
             if hasattr(module, "use_clipped_linears"):
                 module.use_clipped_linears = False
-        self.eyes = nn.Linear(self.ctc.in_features, 1 + len(COLOURS) + 1 + len(SHAPES))
+        self.eyes = nn.Linear(self.ctc.in_features, sum(SIGHTS))
+        self.guide = Guide(gemma)
         self.known: Batch | None = None
         self.listen = gemma.model.get_audio_features
         self.look = gemma.model.get_image_features
@@ -105,9 +114,9 @@ class Model(nn.Module):
         return loss / max(1, sum(map(len, words)))
 
     def sight_loss(self, tokens: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:
-        """What colour and what kind of shape each image token sees."""
-        colours, kinds = self.eyes(tokens).split((1 + len(COLOURS), 1 + len(SHAPES)), dim=-1)
-        return F.cross_entropy(colours, cells[:, 0]) + F.cross_entropy(kinds, cells[:, 1])
+        """What colour and what kind of shape each image token sees, and which from the left."""
+        answers = self.eyes(tokens).split(SIGHTS, dim=-1)
+        return sum(F.cross_entropy(logits, cells[:, i]) for i, logits in enumerate(answers))
 
     def hear(self, waves: list[np.ndarray]) -> tuple[torch.Tensor, list[int]]:
         """Projected audio tokens of all recordings, and how many each has."""
@@ -125,6 +134,7 @@ class Model(nn.Module):
         """Token loss of the answers, and the helpers of the ears and the eyes."""
         width = batch.labels.shape[1]
         self.known = batch
+        self.guide.watch(batch.places)
         out = self.gemma(**batch.inputs, logits_to_keep=width + 1, use_cache=False)
         self.known = None
         logits = out.logits[:, :-1].float()
@@ -135,9 +145,11 @@ class Model(nn.Module):
         }
         known = batch.labels != IGNORED
         found["accuracy"] = (logits.argmax(-1) == batch.labels)[known].float().mean()
-        found["helper"] = torch.zeros(())
+        found["guide"], found["count"] = self.guide.losses(batch.counts)
+        found["helper"] = GUIDE_WEIGHT * found["guide"] + COUNT_WEIGHT * found["count"]
         if batch.cells is not None and batch.seen is None:
-            found["helper"] = SIGHT_WEIGHT * self.sight_loss(out.image_hidden_states, batch.cells)
+            sight = self.sight_loss(out.image_hidden_states, batch.cells)
+            found["helper"] = found["helper"] + SIGHT_WEIGHT * sight
         if batch.audio_tokens and batch.heard is None:
             found["ctc"] = self.ctc_loss(out.audio_hidden_states, batch.audio_tokens, batch.words)
             found["helper"] = found["helper"] + CTC_WEIGHT * found["ctc"]
@@ -396,6 +408,17 @@ def train_words(model: Model, args: argparse.Namespace) -> None:
         trainer.save()
 
 
+def begin_with(model: Model, folder: Path) -> None:
+    """Go on from the weights of a checkpoint. The helpers' heads, which no checkpoint has, begin
+    anew."""
+    weights = load_file(folder / "model.safetensors")
+    state = {f"gemma.{name}": tensor.float() for name, tensor in weights.items()}
+    _, unexpected = model.load_state_dict(state, strict=False)
+    if unexpected:
+        raise SystemExit(f"{folder} is of another shape: {unexpected[0]}")
+    model.gemma.tie_weights()
+
+
 def join_stages(model: Model, args: argparse.Namespace) -> None:
     """Ears and words into one model; the digits' embeddings point where the CTC head looks."""
     state = torch.load(args.out / "words.pt")["average"]
@@ -445,6 +468,7 @@ def train_together(model: Model, args: argparse.Namespace) -> None:
             trainer.note(ctc_loss=found["ctc"].item())
         (found["token"] + found["helper"]).backward()
         trainer.note(token_loss=found["token"].item(), token_accuracy=found["accuracy"].item())
+        trainer.note(guide_loss=found["guide"].item(), count_loss=found["count"].item())
         turn = turns[(trainer.step + 3 * RANK) % len(turns)]
         found = model.losses(turn.draw(rng) if frozen else next(turn.batches))
         (found["token"] + found["helper"]).backward()
@@ -500,6 +524,7 @@ def main() -> None:
     parser.add_argument(
         "--stage", choices=("ears", "eyes", "words", "together", "all"), default="all"
     )
+    parser.add_argument("--begin", type=Path, help="a checkpoint to go on from, with --stage")
     parser.add_argument("--ears-steps", type=int, default=1800)
     parser.add_argument("--eyes-steps", type=int, default=600)
     parser.add_argument("--words-steps", type=int, default=200)
@@ -523,6 +548,8 @@ def main() -> None:
         checkpoint.save(model.gemma, tokenizer, args.out / "hf")
     if WORLD > 1:
         distributed.barrier()
+    if args.begin is not None:
+        begin_with(model, args.begin)
     if args.stage in ("ears", "all"):
         train_ears(model, args)
     if args.stage in ("eyes", "all"):
@@ -530,7 +557,8 @@ def main() -> None:
     if args.stage in ("words", "all"):
         train_words(model, args)
     if args.stage in ("together", "all"):
-        join_stages(model, args)
+        if args.begin is None:
+            join_stages(model, args)
         train_together(model, args)
 
 

@@ -20,6 +20,7 @@ from tests.convert.report.models import (
     variant_logits,
 )
 from tests.reference import families, ours
+from tests.reference.checkpoints import copy_checkpoint, read_weights, write_weights
 
 FOUR_BITS = Quantization(4, 32)
 GROUPS_OF = {
@@ -79,6 +80,20 @@ def test_towers_are_not_compared_where_nothing_is_seen_or_heard(
     assert {"vision", "audio"} < variants.keys()
     logits = variant_logits(variants, sample("e2b", "audio"))
     assert "audio" in logits and "vision" not in logits and "vision_projector" not in logits
+
+
+def test_a_result_without_towers(conversions: dict[str, Path], tmp_path: Path) -> None:
+    """mlx-lm converts the text part alone, under the config of the whole model."""
+    dest = copy_checkpoint(conversions["e2b"], tmp_path / "text")
+    tensors = read_weights(dest)
+    write_weights(dest, {n: t for n, t in tensors.items() if n.startswith("language_model.")})
+    variants = load_variants(goldens.checkpoint("e2b"), dest)
+    assert variants["source"].model.config.vision is None
+    assert not {"vision", "audio"} & variants.keys()
+    logits = variant_logits(variants, sample("e2b", "text"))
+    whole = load_variants(goldens.checkpoint("e2b"), conversions["e2b"])
+    for name, expected in variant_logits(whole, sample("e2b", "text")).items():
+        assert np.array_equal(logits[name], expected), name
 
 
 def test_another_dtype_is_a_change(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+from gemma4_convert.convert import carry_out
 from gemma4_convert.plan import ConversionPlan, make_plan
 from gemma4_convert.recipe import Recipe, load_recipe, unquantized
 from gemma4_convert.report import Report, model_card, write_report
@@ -92,6 +93,11 @@ def test_a_recipe_s_words_stay_words() -> None:
 def test_hub_ids(path: str, expected: str | None) -> None:
     assert hub_id(Path(path)) == expected
     assert checkpoint_name(Path(path)) == (expected or "my-own-tune")
+
+
+def test_every_conversion_has_one(plan: ConversionPlan, tmp_path: Path) -> None:
+    carry_out(plan, tmp_path / "dest")
+    assert (tmp_path / "dest" / "README.md").read_text() == model_card(plan)
 
 
 def test_written_whole(plan: ConversionPlan, tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def test_what_is_left_out_is_said(processor: Processor, monkeypatch: pytest.Monk
     monkeypatch.setattr(samples, "MOST_TOKENS", 10)
     found, notes = make_samples(processor, "x y z " * 5)
     assert sum(len(it.targets) for it in found if it.kind == "text") == 10
-    assert notes == ["compared on the first 10 of the 30 tokens of the text"]
+    assert notes == ["the text is not the bundled one: the first 10 of 30 tokens were given"]
 
 
 def test_of_an_exchange_the_reply_counts(processor: Processor) -> None:
