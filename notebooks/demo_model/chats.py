@@ -69,10 +69,12 @@ class Author:
         one prompt, so that little of a batch is padding."""
         rng = self.rng
         seconds, low, high, several, tokens = {
-            "short": (12.0, 1, 6, 24, 1500),
-            "medium": (18.0, 6, 20, 20, 2000),
-            "long": (29.9, 18, 62, 8, 2300),
+            "short": (12.0, 1, 6, 20, 1500),
+            "medium": (20.0, 6, 40, 20, 2000),
+            "long": (29.9, 30, 62, 14, 2300),
         }[size]
+        # A window full of words has no long pauses.
+        manners = ("tight", "natural", "natural", "mixed") if size == "long" else (None,)
         drawn = []
         for _ in range(several):
             kind = rng.random()
@@ -84,7 +86,10 @@ class Author:
                 length = rng.uniform(0.4, 0.9) * seconds
                 drawn.append(sparse(self.clips, rng, few, length, augment=True))
             else:
-                drawn.append(spoken(self.clips, rng, count, augment=True, seconds=seconds))
+                manner = manners[rng.integers(len(manners))]
+                drawn.append(
+                    spoken(self.clips, rng, count, augment=True, seconds=seconds, manner=manner)
+                )
         drawn.sort(key=lambda utterance: utterance.seconds)
         batches: list[list[Utterance]] = [[]]
         for heard in drawn:

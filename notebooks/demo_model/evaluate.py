@@ -110,6 +110,15 @@ def long_sequences(clips: Clips, count: int, seed: int) -> list[Example]:
     return [heard_as(u) for u in sorted(drawn, key=lambda u: u.seconds)]
 
 
+def full_windows(clips: Clips, count: int, seed: int, manner: str) -> list[Example]:
+    """Windows of 30 s as full of words as the pauses of this manner of speaking allow."""
+    rng = np.random.default_rng([seed, 5])
+    return [
+        heard_as(spoken(clips, rng, 62, augment=False, seconds=29.9, manner=manner))
+        for _ in range(count)
+    ]
+
+
 def silences(count: int, seed: int) -> list[Example]:
     rng = np.random.default_rng([seed, 3])
     return [heard_as(wordless(rng, rng.uniform(0.5, 10))) for _ in range(count)]
@@ -170,6 +179,8 @@ def report(data: Path, model_folder: Path, size: int) -> dict[str, float]:
     stranger = Clips(data, (UNSEEN_SPEAKER,), range(5, 50))
     author = Author(known, np.random.default_rng(5))
     short, long = short_sequences(known, size, seed=2), long_sequences(known, size // 4, seed=2)
+    full = full_windows(known, max(1, size // 20), 2, "natural")
+    packed = full_windows(known, max(1, size // 20), 2, "tight")
     unseen, quiet = short_sequences(stranger, size, seed=3), silences(20, seed=2)
     seen, asked = pictures(size, seed=2), questions()
     talks = author.talks(60, media=True) + author.talks(60, media=False)
@@ -182,6 +193,8 @@ def report(data: Path, model_folder: Path, size: int) -> dict[str, float]:
         "wer_1_to_6_digits": word_error_rate(short, short_replies),
         "sequences_1_to_6_digits_right": share_right(short, short_replies),
         "wer_windows_up_to_30_s": word_error_rate(long, replies(long, 4)),
+        "wer_full_windows_natural_pauses": word_error_rate(full, replies(full, 4)),
+        "wer_full_windows_no_pauses": word_error_rate(packed, replies(packed, 4)),
         "wer_unseen_speaker": word_error_rate(unseen, replies(unseen)),
         "silences_left_empty": share_right(quiet, replies(quiet)),
         "scenes_right": share_right(seen, replies(seen)),

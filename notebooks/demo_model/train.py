@@ -454,12 +454,12 @@ def train_together(model: Model, args: argparse.Namespace) -> None:
         Memory(model, (collate(examples) for examples in source))
         for source in (
             transcriptions(clips, trainer.step),
-            drawn(clips, trainer.step, 6, lambda author: author.scenes(12)),
-            drawn(clips, trainer.step, 7, lambda author: author.talks(10, media=False)),
+            drawn(clips, trainer.step, 6, lambda author: author.scenes(6)),
+            drawn(clips, trainer.step, 7, lambda author: author.talks(6, media=False)),
             drawn(clips, trainer.step, 8, lambda author: author.talks(4, media=True)),
         )
     )
-    turns = (pictures, talks, pictures, talks, pictures, mixed)
+    turns = (pictures, None, talks, None, mixed, None)
     while trainer.step < trainer.steps:
         rng = seeded(3, trainer.step)
         frozen = trainer.step < args.frozen
@@ -469,10 +469,11 @@ def train_together(model: Model, args: argparse.Namespace) -> None:
         (found["token"] + found["helper"]).backward()
         trainer.note(token_loss=found["token"].item(), token_accuracy=found["accuracy"].item())
         trainer.note(guide_loss=found["guide"].item(), count_loss=found["count"].item())
-        turn = turns[(trainer.step + 3 * RANK) % len(turns)]
-        found = model.losses(turn.draw(rng) if frozen else next(turn.batches))
-        (found["token"] + found["helper"]).backward()
-        trainer.note(chat_loss=found["token"].item())
+        turn = turns[trainer.step % len(turns)]
+        if turn is not None:
+            found = model.losses(turn.draw(rng) if frozen else next(turn.batches))
+            (found["token"] + found["helper"]).backward()
+            trainer.note(chat_loss=found["token"].item())
         trainer.update(frozen_towers=frozen)
         if trainer.step % args.every == 0 or trainer.step == trainer.steps:
             if RANK == 0:
