@@ -118,7 +118,13 @@ def test_the_same_command_goes_on_where_it_was_ended(
     """Also within one file, which huggingface_hub itself would begin anew."""
     hub.stalls = PIECE + 100_000
     partial = folder / "blobs" / f"{hub.sha256(big)}.incomplete"
-    process = subprocess.Popen([*COMMAND, HUB_ID], env=environment, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [*COMMAND, HUB_ID],
+        env=environment,
+        stderr=subprocess.PIPE,
+        # Whoever runs the tests in the background has it ignored, and processes inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     waited_until = time.monotonic() + 60
     while not (partial.exists() and partial.stat().st_size >= PIECE):
         assert time.monotonic() < waited_until, hub.asked
