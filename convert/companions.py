@@ -13,13 +13,13 @@ Ids are looked up in the checkpoint's own tokenizer. A base model has no chat te
 text with ``<eos>`` alone; it stays so.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any
 
+from gemma4_convert.writing import as_json
 from gemma4_mlx.config import Gemma4Config
 from gemma4_mlx.errors import CheckpointError
 from gemma4_mlx.generation_config import GenerationConfig
@@ -125,7 +125,7 @@ class _Mending:
                 ]
             if found and renewed != found:
                 content = read_json(self.source / name)
-                self.files[name] = _as_json({**content, "chat_template": renewed})
+                self.files[name] = as_json({**content, "chat_template": renewed})
         if self.is_chat and not self._has_template():
             self.files[TEMPLATE] = newest(self.config).encode()
             self.told.append(
@@ -159,12 +159,12 @@ class _Mending:
         wanted = {self.ids[token]: token for token in ENDS_OF_A_REPLY if token in self.ids}
         if GENERATION not in self.files:
             complete = _with(self.config.eos_token_ids, wanted)
-            self.files[GENERATION] = _as_json(self._released_generation(complete))
+            self.files[GENERATION] = as_json(self._released_generation(complete))
             self.told.append(f"{GENERATION} was missing: the released one was put in")
         elif set(wanted) - set(self.stated_eos):
             complete = _with(self.stated_eos, wanted)
             content = read_json(self.source / GENERATION)
-            self.files[GENERATION] = _as_json({**content, "eos_token_id": list(complete)})
+            self.files[GENERATION] = as_json({**content, "eos_token_id": list(complete)})
             self._tell_of_ends(GENERATION, self.stated_eos, wanted)
         if set(wanted) - set(self.config.eos_token_ids):
             self.eos_token_ids = _with(self.config.eos_token_ids, wanted)
@@ -201,10 +201,10 @@ class _Mending:
             return
         released = self._released_processor()
         if given is None:
-            self.files[PROCESSOR] = _as_json(released)
+            self.files[PROCESSOR] = as_json(released)
             self.told.append(f"{PROCESSOR} was missing: the released one was put in")
         else:
-            self.files[PROCESSOR] = _as_json({**given, **{key: released[key] for key in missing}})
+            self.files[PROCESSOR] = as_json({**given, **{key: released[key] for key in missing}})
             self.told.append(
                 f"{PROCESSOR} lacked {', '.join(missing)}: the released settings were put in"
             )
@@ -246,7 +246,3 @@ def _decoded(content: bytes, file: Path) -> str:
         return content.decode()
     except UnicodeDecodeError as error:
         raise CheckpointError(f"{file} cannot be read ({error}): download it again") from None
-
-
-def _as_json(content: object) -> bytes:
-    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()

@@ -12,11 +12,11 @@ from typing import Any
 from gemma4_convert.groups import UNPACKED, group_of
 from gemma4_convert.inventory import FLOAT_BYTES, Inventory, Stored, packing_name
 from gemma4_convert.policy import FIXED_MODES
+from gemma4_convert.recipe import DTYPES
 from gemma4_mlx.config import Gemma4Config
 from gemma4_mlx.loading.rename import module_path
 from gemma4_mlx.tensor_shapes import Shape, borrowed_shapes, tensor_shapes
 
-_DTYPES = {"bfloat16": "BF16", "float16": "F16", "float32": "F32"}  # as config.json calls them
 # Groups that are packed only if named.
 _KEPT = ("vision", "audio", "vision_projector", "audio_projector", "rest")
 
@@ -30,7 +30,7 @@ def inventory_of_config(
     """
     section = raw.get("text_config") or raw
     asked = raw.get("dtype") or section.get("dtype") or section.get("torch_dtype")
-    packer = _Packer(config.quantization, _DTYPES.get(str(asked), "BF16"))
+    packer = _Packer(config.quantization, DTYPES.get(str(asked), "BF16"))
     borrowed = borrowed_shapes(config) if has_borrowed else {}
     return Inventory(
         config=config,

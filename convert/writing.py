@@ -173,8 +173,3 @@ def _unwritable(dest: Path, error: OSError) -> InputError:
 def as_json(content: object) -> bytes:
     """JSON as the hub's files have it: two spaces, one final newline."""
     return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
-
-
-def write_json(file: Path, content: object) -> None:
-    """Write JSON as the hub's files have it."""
-    file.write_bytes(as_json(content))

@@ -38,6 +38,11 @@ RECIPES = list(shipped_recipes())
 Sources = Callable[[str], Path]
 
 
+def in_words(options: dict[str, Any]) -> str:
+    """The id of a test with these options of a peer's conversion."""
+    return " ".join(str(v) for k, v in options.items() if k != "quantize") or "plain"
+
+
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sources]:
     """A family's random checkpoint in Hugging Face layout, its widths divisible, with tokenizer."""
@@ -270,7 +275,7 @@ def test_the_files_beside_the_weights_serve_all_readers(
         {"quantize": True, "quant_predicate": "mixed_3_6"},
         {"quantize": True, "quant_predicate": "mixed_4_8"},
     ],
-    ids=lambda options: " ".join(str(v) for k, v in options.items() if k != "quantize") or "plain",
+    ids=in_words,
 )
 @pytest.mark.parametrize("family", families.FAMILIES)
 def test_mlx_vlm_convert(
@@ -292,7 +297,7 @@ def test_mlx_vlm_convert(
         {"quantize": True, "q_group_size": 64, "quant_predicate": "mixed_3_6"},
         {"quantize": True, "q_group_size": 32, "quant_predicate": "mixed_4_6"},
     ],
-    ids=lambda options: " ".join(str(v) for k, v in options.items() if k != "quantize") or "plain",
+    ids=in_words,
 )
 @pytest.mark.parametrize("family", families.FAMILIES)
 def test_mlx_lm_convert(
