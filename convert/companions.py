@@ -1,16 +1,18 @@
 """What goes along with the weights: tokenizer, chat template, processor and generation files.
 
 They are copied byte for byte, but for faults that checkpoints in circulation have. Each of these
-is mended and told in a sentence:
+is mended and told in a sentence; what counts as one is decided where the package reads the file,
+and ``gemma4 verify`` tells of it by the same rules:
 
 * ends of a reply that config.json or generation_config.json does not name; without
   ``<|tool_response>`` among them a model goes on and makes up the answer of a tool it called,
 * a processor_config.json that is missing or lacks what a tower of the model needs; without its
   ``feature_extractor`` some readers ignore recordings in silence,
-* a chat template that Google has replaced since, or none at all with a chat model.
+* a chat template that Google has replaced since or made for models of the other size, or none at
+  all with a chat model.
 
 Ids are looked up in the checkpoint's own tokenizer. A base model has no chat template and ends a
-text with ``<eos>`` alone; it stays so.
+text with ``<eos>`` alone; it stays one.
 """
 
 from collections.abc import Mapping
@@ -22,10 +24,16 @@ from typing import Any
 from gemma4_convert.writing import as_json
 from gemma4_mlx.config import Gemma4Config
 from gemma4_mlx.errors import CheckpointError
-from gemma4_mlx.generation_config import GenerationConfig
+from gemma4_mlx.generation_config import (
+    TURN_END,
+    GenerationConfig,
+    is_chat_model,
+    missing_ends,
+)
 from gemma4_mlx.json_files import read_json
-from gemma4_mlx.processing.chat_revisions import NEWEST, newest, outdated_revision, size_of
-from gemma4_mlx.processing.settings import SOFT_TOKEN_BUDGETS
+from gemma4_mlx.processing.chat_revisions import NEWEST, newest, revision_of, size_of
+from gemma4_mlx.processing.chat_template import has_template
+from gemma4_mlx.processing.settings import SOFT_TOKEN_BUDGETS, lacking_blocks
 from gemma4_mlx.processing.tokenizer import Tokenizer
 
 TEMPLATE = "chat_template.jinja"
@@ -44,9 +52,6 @@ COPIED = (
     TOKENIZER,
     "tokenizer_config.json",
 )
-
-TURN_END = "<turn|>"
-ENDS_OF_A_REPLY = ("<eos>", TURN_END, "<|tool_response>")
 
 
 @dataclass(frozen=True)
@@ -89,7 +94,9 @@ class _Mending:
         self.eos_token_ids: tuple[int, ...] | None = None
         self.ids = self._control_tokens()
         self.stated_eos = GenerationConfig.from_dir(source, config).eos_token_ids
-        self.is_chat = self._is_chat()
+        self.has_template = has_template(source)
+        ends = (*self.stated_eos, *config.eos_token_ids)
+        self.is_chat = is_chat_model(self.ids, ends, self.has_template)
 
     def _control_tokens(self) -> Mapping[str, int]:
         if TOKENIZER in self.files:
@@ -100,15 +107,10 @@ class _Mending:
         )
         return {}
 
-    def _is_chat(self) -> bool:
-        """It comes with a chat template, or one of its files ends a reply where a turn ends."""
-        ends = (*self.stated_eos, *self.config.eos_token_ids)
-        return self._has_template() or self.ids.get(TURN_END) in ends
-
     # --- chat template -------------------------------------------------------------------------
 
     def templates(self) -> None:
-        """The newest template in the place of every outdated one, and where a chat has none."""
+        """The newest template in the place of every stale one, and where a chat has none."""
         if TEMPLATE in self.files:
             text = _decoded(self.files[TEMPLATE], self.source / TEMPLATE)
             self.files[TEMPLATE] = self._renewed(text, TEMPLATE).encode()
@@ -126,27 +128,25 @@ class _Mending:
             if found and renewed != found:
                 content = read_json(self.source / name)
                 self.files[name] = as_json({**content, "chat_template": renewed})
-        if self.is_chat and not self._has_template():
+        if self.is_chat and not self.has_template:
             self.files[TEMPLATE] = newest(self.config).encode()
             self.told.append(
                 f"the chat template was missing: Google's of {NEWEST} for "
                 f"{size_of(self.config)} was put in"
             )
 
-    def _has_template(self) -> bool:
-        return TEMPLATE in self.files or any(map(self._embedded, TEMPLATE_HOLDERS))
-
     def _embedded(self, name: str) -> Any:
         """The template, or the list of named ones, that a JSON file holds; None without."""
         return read_json(self.source / name).get("chat_template") if name in self.files else None
 
     def _renewed(self, template: str, name: str) -> str:
-        date = outdated_revision(template)
-        if date is None:
+        revision = revision_of(template, self.config)
+        if revision is None or not revision.is_stale:
             return template
+        right = f"for {size_of(self.config)}"
+        what = f"not the one {right}" if revision.of_other_size else f"Google's of {revision.date}"
         self.told.append(
-            f"the chat template in {name} was Google's of {date}: that of {NEWEST} for "
-            f"{size_of(self.config)} took its place"
+            f"the chat template in {name} was {what}: that of {NEWEST} {right} took its place"
         )
         return newest(self.config)
 
@@ -154,25 +154,26 @@ class _Mending:
 
     def ends_of_a_reply(self) -> None:
         """All of them in both files: readers differ in which one they look at."""
-        if not self.is_chat or TURN_END not in self.ids:
-            return
-        wanted = {self.ids[token]: token for token in ENDS_OF_A_REPLY if token in self.ids}
-        if GENERATION not in self.files:
-            complete = _with(self.config.eos_token_ids, wanted)
+        if GENERATION in self.files:
+            complete = self._with_all_ends(GENERATION, self.stated_eos)
+            if complete is not None:
+                content = read_json(self.source / GENERATION)
+                self.files[GENERATION] = as_json({**content, "eos_token_id": list(complete)})
+        elif self.is_chat and TURN_END in self.ids:
+            ends = self.config.eos_token_ids
+            complete = (*ends, *missing_ends(self.ids, ends, self.is_chat))
             self.files[GENERATION] = as_json(self._released_generation(complete))
             self.told.append(f"{GENERATION} was missing: the released one was put in")
-        elif set(wanted) - set(self.stated_eos):
-            complete = _with(self.stated_eos, wanted)
-            content = read_json(self.source / GENERATION)
-            self.files[GENERATION] = as_json({**content, "eos_token_id": list(complete)})
-            self._tell_of_ends(GENERATION, self.stated_eos, wanted)
-        if set(wanted) - set(self.config.eos_token_ids):
-            self.eos_token_ids = _with(self.config.eos_token_ids, wanted)
-            self._tell_of_ends("config.json", self.config.eos_token_ids, wanted)
+        self.eos_token_ids = self._with_all_ends("config.json", self.config.eos_token_ids)
 
-    def _tell_of_ends(self, name: str, stated: tuple[int, ...], wanted: Mapping[int, str]) -> None:
-        added = ", ".join(f"{i} {token}" for i, token in wanted.items() if i not in stated)
+    def _with_all_ends(self, name: str, stated: tuple[int, ...]) -> tuple[int, ...] | None:
+        """What the file must say instead, told; None when it says all of it."""
+        missing = missing_ends(self.ids, stated, self.is_chat)
+        if not missing:
+            return None
+        added = ", ".join(f"{number} {end}" for number, end in missing.items())
         self.told.append(f"{name} did not say that a reply ends at {added}: added")
+        return (*stated, *missing)
 
     def _released_generation(self, eos: tuple[int, ...]) -> dict[str, Any]:
         defaults = GenerationConfig(eos)
@@ -190,13 +191,8 @@ class _Mending:
 
     def processor(self) -> None:
         """The released settings where those of a tower that the model has are missing."""
-        towers = {
-            "image_processor": self.config.vision,
-            "video_processor": self.config.vision,
-            "feature_extractor": self.config.audio,
-        }
         given = read_json(self.source / PROCESSOR) if PROCESSOR in self.files else None
-        missing = [name for name, tower in towers.items() if tower and not (given or {}).get(name)]
+        missing = lacking_blocks(given or {}, self.config)
         if not missing:
             return
         released = self._released_processor()
@@ -228,10 +224,6 @@ class _Mending:
             mels = 4 * (self.config.audio.subsampling_conv_channels[0] // 4)
             content["feature_extractor"]["feature_size"] = mels
         return content
-
-
-def _with(stated: tuple[int, ...], wanted: Mapping[int, str]) -> tuple[int, ...]:
-    return (*stated, *(i for i in wanted if i not in stated))
 
 
 def _read(file: Path) -> bytes:

@@ -1,7 +1,7 @@
 """What ``generation_config.json`` says: how to sample, and where a reply ends."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,10 @@ from typing import Any
 from gemma4_mlx.config import Gemma4Config
 from gemma4_mlx.errors import CheckpointError
 from gemma4_mlx.json_files import read_json
+
+TURN_END = "<turn|>"
+# All that end a reply of a chat model; a text of a base model ends with the first alone.
+ENDS_OF_A_REPLY = ("<eos>", TURN_END, "<|tool_response>")
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,26 @@ class GenerationConfig:
                 )
             ),
         )
+
+
+def is_chat_model(ids: Mapping[str, int], stated: Collection[int], has_template: bool) -> bool:
+    """Whether a checkpoint is made for conversations, not for going on with a text alone.
+
+    It has a chat template of its own, or ends a reply where a turn ends. ``ids`` are those of its
+    control tokens, ``stated`` the ends that any of its files names.
+    """
+    return has_template or ids.get(TURN_END) in stated
+
+
+def missing_ends(ids: Mapping[str, int], stated: Collection[int], is_chat: bool) -> dict[int, str]:
+    """The ends of a reply that a file names not, by id; it names those ``stated``.
+
+    Without ``<|tool_response>`` among them a model goes on and makes up the answer of a tool it
+    called; without ``<turn|>`` it goes on with the user's next turn. A token that ``ids``, those of
+    the checkpoint's control tokens, does not have is not missed.
+    """
+    wanted = ENDS_OF_A_REPLY if is_chat else ENDS_OF_A_REPLY[:1]
+    return {ids[end]: end for end in wanted if end in ids and ids[end] not in stated}
 
 
 def _is_number(value: Any) -> bool:

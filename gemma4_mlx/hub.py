@@ -30,7 +30,7 @@ _PREFIX = "models--"
 _LIKELY_NAME = re.compile(r"gemma-?4", re.IGNORECASE)
 
 # Hidden size and layers of the decoder → what the model is called.
-_SIZES = {(1536, 35): "E2B", (2560, 42): "E4B", (2816, 30): "26B A4B", (5376, 60): "31B"}
+SIZES = {(1536, 35): "E2B", (2560, 42): "E4B", (2816, 30): "26B A4B", (5376, 60): "31B"}
 _OTHER_TYPES = {
     "gemma4_unified": "12B",
     "gemma4_assistant": "assistant",
@@ -191,7 +191,7 @@ def _kind(config: Mapping[str, Any]) -> str | None:
     if not isinstance(text, Mapping):
         return None
     sizes = (text.get("hidden_size"), text.get("num_hidden_layers"))
-    return next((kind for known, kind in _SIZES.items() if known == sizes), None)
+    return next((kind for known, kind in SIZES.items() if known == sizes), None)
 
 
 def _weights(config: Mapping[str, Any]) -> str | None:

@@ -1,5 +1,7 @@
 """What the demo model has learned, through our own layers and from the converted checkpoint."""
 
+import ast
+import graphlib
 import importlib.util
 import sys
 import tomllib
@@ -88,3 +90,19 @@ def test_answers_its_questions(demo: tuple[Any, Any]) -> None:
         if generate(*demo, question["ask"][0]) != question["answer"]
     ]
     assert len(wrong) <= len(known) // 20, wrong
+
+
+def test_the_recipe_s_files_import_one_way_and_are_all_told_of() -> None:
+    """No cycles, and the README's table has each of them."""
+    files = {file.stem: file for file in RECIPE.glob("*.py")}
+    imported: dict[str, set[str]] = {name: set() for name in files}
+    for name, file in files.items():
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                imported[name] |= {alias.name for alias in node.names} & files.keys()
+            elif isinstance(node, ast.ImportFrom):
+                imported[name] |= {node.module or ""} & files.keys()
+    assert imported["train"] >= {"stages"}
+    graphlib.TopologicalSorter(imported).prepare()  # CycleError names a cycle
+    told = (RECIPE / "README.md").read_text(encoding="utf-8")
+    assert not [name for name in files if f"`{name}.py`" not in told]

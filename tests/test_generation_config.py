@@ -8,7 +8,7 @@ import pytest
 
 from gemma4_mlx.config import Gemma4Config
 from gemma4_mlx.errors import CheckpointError
-from gemma4_mlx.generation_config import GenerationConfig
+from gemma4_mlx.generation_config import GenerationConfig, is_chat_model, missing_ends
 from tests.reference.families import raw_config
 
 VOCAB = 300
@@ -55,3 +55,30 @@ def test_odd_values_are_refused(tmp_path: Path, key: str, value: Any) -> None:
         read(tmp_path, **{key: value})
     said = str(error.value)
     assert f"generation_config.json: {key} is {value!r}, expected" in said and "\n" not in said
+
+
+IDS = {"<eos>": 1, "<turn|>": 106, "<|tool_response>": 50, "<bos>": 2}
+
+
+@pytest.mark.parametrize(
+    ("stated", "is_chat", "missing"),
+    [
+        ((1, 106, 50), True, {}),
+        ((1, 106), True, {50: "<|tool_response>"}),
+        ((7,), True, {1: "<eos>", 106: "<turn|>", 50: "<|tool_response>"}),
+        ((1,), False, {}),
+        ((7,), False, {1: "<eos>"}),
+    ],
+)
+def test_ends_that_are_missing(
+    stated: tuple[int, ...], is_chat: bool, missing: dict[int, str]
+) -> None:
+    assert missing_ends(IDS, stated, is_chat) == missing
+    assert missing_ends({}, stated, is_chat) == {}, "a token that is not there ends nothing"
+
+
+def test_what_makes_a_chat_model() -> None:
+    assert is_chat_model(IDS, (1,), has_template=True)
+    assert is_chat_model(IDS, (1, 106), has_template=False)
+    assert not is_chat_model(IDS, (1, 50), has_template=False)
+    assert not is_chat_model({}, (1, 106), has_template=False)

@@ -8,6 +8,8 @@ from gemma4_convert.plan import ConversionPlan
 from gemma4_convert.policy import Quantization
 from gemma4_convert.report.checkpoint_name import checkpoint_name, hub_id
 from gemma4_convert.report.figures import Report
+from gemma4_mlx.config import Gemma4Config
+from gemma4_mlx.hub import SIZES
 
 _HOW_TO_USE = """\
 ## Use
@@ -30,17 +32,25 @@ print(generate(model, processor, "Who are you?"))
 
 def model_card(plan: ConversionPlan, report: Report | None = None) -> str:
     """The model card of a planned or finished conversion, with the figures when measured."""
-    name = checkpoint_name(plan.source)
+    # The name of a directory may be anything ("hf", "checkpoint-500"): it is told, and no title.
+    title = hub_id(plan.source) or family(plan.config)
+    source = checkpoint_name(plan.source)
     parts = [
         _front_matter(plan),
-        f"# {_plain(name)}, {_plain(plan.recipe.name)}\n",
-        f"{_plain(name)} in MLX, converted by `gemma4 convert`. Recipe: {_described(plan)}.\n",
+        f"# {_plain(title)}, {_plain(plan.recipe.name)}\n",
+        f"{_plain(source)} in MLX, converted by `gemma4 convert`. Recipe: {_described(plan)}.\n",
         "## What is in it\n",
         _table(plan),
     ]
     if report is not None:
         parts += ["## What the conversion cost\n", report.markdown()]
     return "\n".join([*parts, _HOW_TO_USE])
+
+
+def family(config: Gemma4Config) -> str:
+    """``Gemma 4 E2B`` for a model of a released size, tuned or not; ``Gemma 4`` for others."""
+    size = SIZES.get((config.text.hidden_size, config.text.num_hidden_layers))
+    return f"Gemma 4 {size}" if size else "Gemma 4"
 
 
 def _front_matter(plan: ConversionPlan) -> str:

@@ -1,15 +1,23 @@
-"""Whether what goes along with the weights is right: ends of a reply, tokenizer, template, media.
+"""Whether what goes along with the weights is right: tokenizer, ends of a reply, template, media.
 
-Faults here do not stop a model from loading, and make it talk nonsense all the same.
+Faults here do not stop a model from loading, and make it talk nonsense all the same. What counts
+as one is decided where the files are read; ``gemma4 convert`` mends it by the same rules.
 """
 
 from pathlib import Path
 
 from gemma4_mlx.checks.outcome import Check, Status, judged, refused
 from gemma4_mlx.config import Gemma4Config
-from gemma4_mlx.generation_config import GenerationConfig
-from gemma4_mlx.processing.chat_revisions import NEWEST, newest, outdated_revision, size_of
-from gemma4_mlx.processing.chat_template import ChatTemplate
+from gemma4_mlx.generation_config import (
+    ENDS_OF_A_REPLY,
+    GenerationConfig,
+    is_chat_model,
+    missing_ends,
+)
+from gemma4_mlx.json_files import read_json
+from gemma4_mlx.processing.chat_revisions import NEWEST, revision_of, size_of
+from gemma4_mlx.processing.chat_template import ChatTemplate, has_template
+from gemma4_mlx.processing.settings import ProcessorSettings, lacking_blocks
 from gemma4_mlx.processing.tokenizer import Tokenizer
 
 VOCABULARY = 262_144
@@ -33,8 +41,8 @@ GOLDEN: dict[str, tuple[int, ...]] = {
     "thought": (45518,),
     " Paris": (50429,),
 }
-_SHIPPED = ("small.jinja", "big.jinja")  # the package's own, for checkpoints without one
-_ENDS = {"<eos>": 1, "<turn|>": 106, "<|tool_response>": 50}
+# Ids of that vocabulary, to be trusted more than a tokenizer that is to be checked.
+RELEASED_IDS = {"<eos>": 1, "<turn|>": 106, "<|tool_response>": 50}
 
 
 def check_tokenizer(path: Path, config: Gemma4Config) -> tuple[Check, Tokenizer | None]:
@@ -76,59 +84,68 @@ def check_ends(path: Path, config: Gemma4Config, tokenizer: Tokenizer | None) ->
         stated = GenerationConfig.from_dir(path, config).eos_token_ids
     except Exception as error:
         return refused(name, error)
-    ids = _ENDS if config.text.vocab_size == VOCABULARY else None
-    if ids is None and tokenizer is not None:
-        known = tokenizer.control_tokens
-        ids = {token: known[token] for token in _ENDS if token in known}
-    if ids is None:
+    if config.text.vocab_size == VOCABULARY:
+        ids = RELEASED_IDS
+    elif tokenizer is not None:
+        ids = tokenizer.control_tokens
+    else:
         return Check(name, Status.SKIPPED, "not compared: there is no tokenizer to name the ids")
-    in_words = {number: token for token, number in ids.items()}
+    in_words = {ids[end]: end for end in ENDS_OF_A_REPLY if end in ids}
     told = ", ".join(f"{number} {in_words.get(number, '?')}" for number in stated)
-    is_chat = has_template(path) or ids.get("<turn|>") in (*stated, *config.eos_token_ids)
-    wanted = ids if is_chat else {"<eos>": ids["<eos>"]} if "<eos>" in ids else {}
-    missing = [f"{number} {token}" for token, number in wanted.items() if number not in stated]
+    is_chat = is_chat_model(ids, (*stated, *config.eos_token_ids), has_template(path))
     where = "generation_config.json"
     if not (path / where).exists():
         where = f"config.json ({where} is missing)"
     return judged(
         name,
-        [f"{end} does not end a reply" for end in missing],
+        [
+            f"{number} {end} does not end a reply"
+            for number, end in missing_ends(ids, stated, is_chat).items()
+        ],
         told + ("" if is_chat else " (a base model: no chat template)"),
         f"{where} says {told}: use that of the original checkpoint",
     )
 
 
-def has_template(path: Path) -> bool:
-    """Whether the checkpoint has a chat template of its own: one that only completes has none."""
-    try:
-        return ChatTemplate.from_dir(path, big=False).name not in _SHIPPED
-    except Exception:  # damaged, so there is one; the check of templates tells about it
-        return True
-
-
 def check_template(path: Path, config: Gemma4Config) -> Check:
     """Whose chat template it is, and whether Google has replaced it since."""
     name = "chat template"
-    big = config.text.bidirectional_vision
     try:
-        template = ChatTemplate.from_dir(path, big)
+        template = ChatTemplate.from_dir(path, config.text.bidirectional_vision)
         _try_out(template)
     except Exception as error:
         return refused(name, error)
-    if template.name in _SHIPPED:
+    if template.is_shipped:
         detail = f"the checkpoint has none: Google's of {NEWEST} for {size_of(config)} is used"
         return Check(name, Status.OK, detail)
-    source = template.source.strip()
-    if source == newest(config).strip():
+    revision = revision_of(template.source, config)
+    if revision is None:
+        return Check(name, Status.OK, "none of Google's; it renders a conversation")
+    if not revision.is_stale:
         return Check(name, Status.OK, f"Google's of {NEWEST} for {size_of(config)}, the newest")
-    if source == ChatTemplate.shipped(not big).source.strip():
+    if revision.of_other_size:
         detail = f"it is not the one for {size_of(config)}: copy that of the original checkpoint"
         return Check(name, Status.FAILED, detail)
-    date = outdated_revision(template.source)
-    if date is not None:
-        detail = f"Google's of {date}, replaced on {NEWEST}: `gemma4 convert` puts the newest in"
+    date = revision.date
+    detail = f"Google's of {date}, replaced on {NEWEST}: `gemma4 convert` puts the newest in"
+    return Check(name, Status.WARNING, detail)
+
+
+def check_processor(path: Path, config: Gemma4Config) -> Check:
+    """How pictures and recordings are read; a part that is missing is taken as released."""
+    name = "processor"
+    file = path / "processor_config.json"
+    try:
+        ProcessorSettings.from_dir(path)
+        raw = read_json(file) if file.exists() else {}
+    except Exception as error:
+        return refused(name, error)
+    lacking = lacking_blocks(raw, config)
+    if lacking:
+        what = f"lacks {', '.join(lacking)}" if raw else "is missing"
+        detail = f"{file.name} {what}: the released values are used here, not everywhere"
         return Check(name, Status.WARNING, detail)
-    return Check(name, Status.OK, "none of Google's; it renders a conversation")
+    return Check(name, Status.OK, "every tower has its settings" if raw else "no tower needs one")
 
 
 def _try_out(template: ChatTemplate) -> None:

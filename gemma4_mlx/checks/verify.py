@@ -9,16 +9,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from gemma4_mlx.checks.against_transformers import check_against_transformers
-from gemma4_mlx.checks.companions import check_ends, check_template, check_tokenizer
+from gemma4_mlx.checks.companions import (
+    check_ends,
+    check_processor,
+    check_template,
+    check_tokenizer,
+)
 from gemma4_mlx.checks.files import check_files
 from gemma4_mlx.checks.outcome import Check, Status, refused
 from gemma4_mlx.checks.runs import check_loading, check_runs
 from gemma4_mlx.checks.shapes import check_shapes
 from gemma4_mlx.checks.values import check_values
 from gemma4_mlx.config import Gemma4Config
-from gemma4_mlx.json_files import read_json
 from gemma4_mlx.layer_plan import plan_layers
-from gemma4_mlx.processing.settings import ProcessorSettings
 
 Progress = Callable[[str, int, int], None]
 
@@ -60,7 +63,7 @@ def verify(path: Path, progress: Progress | None = None) -> Iterator[Check]:
 
     told("loading", 0, 0)
     check, running = check_loading(path, config, found.tensors)
-    yield _check_processor(path, config if running is None else running.model.config)
+    yield check_processor(path, config if running is None else running.model.config)
     yield check
     if running is None:
         for name in _RUNS:
@@ -85,25 +88,3 @@ def _check_config(path: Path) -> tuple[Check, Gemma4Config | None]:
     experts = f", {config.text.num_experts} experts" if config.text.enable_moe_block else ""
     detail = f"{len(layers)} layers of width {config.text.hidden_size:,}{experts}; {has}"
     return Check(name, Status.OK, detail), config
-
-
-def _check_processor(path: Path, config: Gemma4Config) -> Check:
-    """How pictures and recordings are read; a part that is missing is taken as released."""
-    name = "processor"
-    file = path / "processor_config.json"
-    wanted = {
-        "image_processor": config.vision,
-        "video_processor": config.vision,
-        "feature_extractor": config.audio,
-    }
-    try:
-        ProcessorSettings.from_dir(path)
-        raw = read_json(file) if file.exists() else {}
-    except Exception as error:
-        return refused(name, error)
-    lacking = [key for key, tower in wanted.items() if tower and not raw.get(key)]
-    if lacking:
-        what = f"lacks {', '.join(lacking)}" if raw else "is missing"
-        detail = f"{file.name} {what}: the released values are used here, not everywhere"
-        return Check(name, Status.WARNING, detail)
-    return Check(name, Status.OK, "every tower has its settings" if raw else "no tower needs one")

@@ -1,4 +1,4 @@
-"""Google's chat templates by revision: which of them are out of date.
+"""Google's chat templates by revision: which one it is, and whether it is still the right one.
 
 The template is a program that came with the weights and was corrected several times since, for
 loops after tool calls, turns left open and thoughts in the wrong place; conversions made earlier
@@ -8,6 +8,7 @@ its owner wrote or changed is never mistaken for one.
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from gemma4_mlx.config import Gemma4Config
 from gemma4_mlx.processing.chat_template import ChatTemplate
@@ -23,6 +24,33 @@ OUTDATED: Mapping[str, str] = {
     "2f1b4d75d067bae3fe44e676721c7f077d243bc007156cb9c2f8b5836613d082": "18 May 2026",
     "36e3a42e5cf14cd0020e72d92e1fdd9970f59b82170e421f0cbe1bb42bead3f0": "18 May 2026",
 }
+
+
+@dataclass(frozen=True)
+class Revision:
+    """One of Google's templates, seen from a model; ``date`` is when it was published.
+
+    ``of_other_size`` is known of the newest ones alone: each that was replaced is to be replaced.
+    """
+
+    date: str
+    of_other_size: bool = False
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the model is better off with ``newest``."""
+        return self.date != NEWEST or self.of_other_size
+
+
+def revision_of(template: str, config: Gemma4Config) -> Revision | None:
+    """Which revision a template is; None for one that its owner wrote or changed."""
+    big = config.text.bidirectional_vision
+    for of_other_size in (False, True):
+        shipped = ChatTemplate.shipped(big != of_other_size).source
+        if template.strip("\n") == shipped.strip("\n"):
+            return Revision(NEWEST, of_other_size)
+    date = outdated_revision(template)
+    return None if date is None else Revision(date)
 
 
 def outdated_revision(template: str) -> str | None:

@@ -24,6 +24,8 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from gemma4_mlx.errors import CheckpointError, InputError
 from gemma4_mlx.json_files import read_json
 
+_SHIPPED = {False: "small.jinja", True: "big.jinja"}  # by whether the model is a big one
+
 
 class ChatTemplate:
     """A compiled template; ``source`` is its text, ``name`` the file it came from.
@@ -70,7 +72,7 @@ class ChatTemplate:
     @classmethod
     def shipped(cls, big: bool, special_tokens: Mapping[str, str] | None = None) -> "ChatTemplate":
         """Google's newest template: for 26B and 31B when ``big``, else for E2B and E4B."""
-        name = "big.jinja" if big else "small.jinja"
+        name = _SHIPPED[big]
         file = resources.files("gemma4_mlx.processing") / "templates" / name
         return cls(file.read_text(encoding="utf-8"), name, special_tokens or {})
 
@@ -94,6 +96,19 @@ class ChatTemplate:
         except Exception as error:  # a template is foreign code: it may raise anything
             reason = " ".join(str(error).split()) or type(error).__name__
             raise InputError(f"{self.name} cannot render these messages: {reason}") from None
+
+    @property
+    def is_shipped(self) -> bool:
+        """Whether it is the package's, taken because a checkpoint has none."""
+        return self.name in _SHIPPED.values()
+
+
+def has_template(path: Path) -> bool:
+    """Whether the checkpoint at ``path`` has a chat template of its own, damaged or not."""
+    try:
+        return not ChatTemplate.from_dir(path, big=False).is_shipped
+    except Exception:  # damaged, so there is one; whoever renders it tells about it
+        return True
 
 
 class _GenerationTag(jinja2.ext.Extension):

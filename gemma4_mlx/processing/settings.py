@@ -12,6 +12,7 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any
 
+from gemma4_mlx.config import Gemma4Config
 from gemma4_mlx.errors import InputError
 from gemma4_mlx.json_files import read_json
 from gemma4_mlx.processing.checked_values import LARGEST, Values
@@ -154,6 +155,19 @@ class ProcessorSettings:
     def max_samples(self) -> int:
         """The longest recording one prompt part may hold, in samples (30 s)."""
         return self.audio_seq_length * self.audio_ms_per_token * self.mel.sampling_rate // 1000
+
+
+def lacking_blocks(raw: Mapping[str, Any], config: Gemma4Config) -> list[str]:
+    """What a parsed file does not say, though a tower of the model needs it.
+
+    The released values are taken for it here; other readers take their own, or nothing.
+    """
+    towers = {
+        "image_processor": config.vision,
+        "video_processor": config.vision,
+        "feature_extractor": config.audio,
+    }
+    return [name for name, tower in towers.items() if tower is not None and not raw.get(name)]
 
 
 def check_budget(max_soft_tokens: int) -> None:

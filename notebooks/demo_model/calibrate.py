@@ -14,7 +14,7 @@ from torch import nn
 from transformers import Gemma4ForConditionalGeneration
 from transformers.models.gemma4.modeling_gemma4 import Gemma4ClippableLinear
 
-from chats import Batch
+from collator import Batch
 
 MARGIN = 0.25
 

@@ -14,13 +14,14 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import torch
-from transformers import AutoTokenizer, Gemma4ImageProcessorPil
 
 import checkpoint
 import tokenizer as demo_tokenizer
+from author import Author
 from calibrate import calibrate
-from chats import Author, Collator
-from evaluate import answer, heard_as, pictures
+from collator import Collator
+from exam import heard_as, pictures
+from judge import answer
 from speech import (
     DEV_INDICES,
     RATE,
@@ -32,6 +33,8 @@ from speech import (
     join,
     resample,
 )
+from stages import STAGES
+from trainer import averaged_weights
 
 
 def one_recording(clips: Clips, speaker: str, rng: np.random.Generator) -> Utterance:
@@ -44,7 +47,7 @@ def one_recording(clips: Clips, speaker: str, rng: np.random.Generator) -> Utter
 
 def merge_logs(run: Path, out: Path) -> None:
     """The stages in the order they were run in, under one header."""
-    logs = [run / f"log_{stage}.csv" for stage in ("ears", "eyes", "words", "together")]
+    logs = [run / f"log_{stage}.csv" for stage in STAGES]
     lines = [log.read_text(encoding="utf-8").splitlines() for log in logs if log.exists()]
     rows = [row for log in lines for row in log[1:]]
     out.write_text("\n".join([lines[0][0], *rows]) + "\n", encoding="utf-8")
@@ -61,17 +64,14 @@ def main() -> None:
 
     tokenizer = demo_tokenizer.build()
     model = checkpoint.new_model(tokenizer)
-    average = torch.load(args.run / "together.pt")["average"]
+    average = averaged_weights(args.run, "together")
     state = {
         name.removeprefix("gemma."): p for name, p in average.items() if name.startswith("gemma.")
     }
     model.load_state_dict({n: p.to(torch.bfloat16).float() for n, p in state.items()}, strict=False)
     model.tie_weights()
 
-    folder = args.run / "hf"
-    collate = Collator(
-        AutoTokenizer.from_pretrained(folder), Gemma4ImageProcessorPil.from_pretrained(folder)
-    )
+    collate = Collator.from_dir(args.run / "hf")
     author = Author(Clips(args.data, SPEAKERS, TRAIN_INDICES), np.random.default_rng(7))
     sounds = [batch for size in ("short", "medium", "long") for batch in author.digits(size)]
     calibrate(model, (collate(b) for b in [*sounds, *(author.scenes(8) for _ in range(12))]))

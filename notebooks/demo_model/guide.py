@@ -4,8 +4,8 @@ Writing down sixty words of half a minute of sound is above all a matter of not 
 The trainer knows every place, having joined the recordings from single words and drawn the
 pictures shape by shape. So two heads of every global layer are told which soft tokens the next
 word of the answer stands in (guided attention: Tachibana et al. 2017, arXiv:1710.08969), and the
-decoder is asked, at every audio token, how many words have begun. Nothing of this is left in the
-checkpoint.
+decoder is asked, at every audio token, how many words have begun and which were the last ones:
+the words just written are the surest sign of the place. Nothing of this is left in the checkpoint.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from torch import nn
 from transformers import Gemma4ForConditionalGeneration
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.gemma4.modeling_gemma4 import Gemma4TextAttention
+
+from places import LAST_WORDS
+from speech import WORDS
 
 GUIDED_HEADS = 2
 MOST_WORDS = 64
@@ -33,6 +36,7 @@ class Guide(nn.Module):
         super().__init__()
         text = gemma.config.text_config
         self.count = nn.Linear(text.hidden_size, MOST_WORDS)
+        self.last = nn.Linear(text.hidden_size, LAST_WORDS * (1 + len(WORDS)))
         self._places: torch.Tensor | None = None
         self._attention_losses: list[torch.Tensor] = []
         self._stream: torch.Tensor | None = None
@@ -48,21 +52,24 @@ class Guide(nn.Module):
         guided = places is not None and bool(places.any())
         self._places, self._attention_losses, self._stream = places if guided else None, [], None
 
-    def losses(self, counts: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean of -log(attention at the right place), and the cross-entropy of the counts.
-
-        `counts` (B, L): words begun at every audio token, negative at all other tokens.
-        """
-        attention = torch.stack(self._attention_losses).mean() if self._attention_losses else None
-        counting = None
-        if counts is not None and self._stream is not None:
-            audible = counts >= 0
-            stream = self._stream[audible]
-            logits = self.count(F.rms_norm(stream, stream.shape[-1:]))
-            counting = F.cross_entropy(logits, counts[audible].clamp(max=MOST_WORDS - 1))
-        self._places, self._stream = None, None
+    def losses(self, begun: torch.Tensor | None) -> dict[str, torch.Tensor]:
+        """Mean of -log(attention at the right place), and the cross-entropies of the count and of
+        the last words, which `begun` (B, L, 1 + LAST_WORDS) holds as `places.py` says."""
         zero = torch.zeros(())
-        return zero if attention is None else attention, zero if counting is None else counting
+        found = {"guide": zero, "count": zero, "last": zero}
+        if self._attention_losses:
+            found["guide"] = torch.stack(self._attention_losses).mean()
+        if begun is not None and self._stream is not None:
+            audible = begun[..., 0] >= 0
+            stream = F.rms_norm(self._stream[audible], self._stream.shape[-1:])
+            count, last = begun[audible].split((1, LAST_WORDS), dim=-1)
+            found["count"] = F.cross_entropy(
+                self.count(stream), count[:, 0].clamp(max=MOST_WORDS - 1)
+            )
+            logits = self.last(stream).unflatten(-1, (LAST_WORDS, -1))
+            found["last"] = F.cross_entropy(logits.flatten(0, 1), last.flatten())
+        self._places, self._stream = None, None
+        return found
 
     def _remember(self, layer: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
         if self._places is not None:

@@ -20,17 +20,18 @@ import mlx.core as mx
 import mlx.nn as nn
 from mlx.utils import tree_unflatten
 
-from evaluate import Example, short_sequences, word_error_rate
+from exam import short_sequences
+from examples import Example
 from gemma4_convert.convert import convert
 from gemma4_convert.recipe import Recipe, load_recipe, plain_recipe, shipped_recipes, unquantized
 from gemma4_convert.report import measure
-from gemma4_convert.report.figures import Comparison
 from gemma4_convert.report.samples import RECORDINGS, Sample, reply_sample
 from gemma4_convert.report.variants import load_variants
 from gemma4_mlx import load, transcribe
 from gemma4_mlx.model import Gemma4Model
 from gemma4_mlx.processing.processor import Processor
 from gemma4_mlx.speech.prompts import speech_prompt
+from scores import word_error_rate
 from speech import DEV_INDICES, SPEAKERS, UNSEEN_SPEAKER, Clips
 
 PLAIN_BITS = (8, 6, 5, 4, 3)
@@ -125,9 +126,8 @@ def row(
     plan = convert(source, dest, recipe=recipe).plan
     variants = load_variants(source, dest)
     model, processor = load(dest)
-    found: Comparison = measure(variants, replies(processor, known[:: -(-len(known) // compared)]))[
-        0
-    ]
+    samples = replies(processor, known[:: -(-len(known) // compared)])
+    found = measure(variants, samples)[0]
     unpack(model)
     errors = error_rate(model, processor, known)
     other = error_rate(model, processor, unseen)

@@ -28,10 +28,16 @@ DEV_INDICES = range(5, 10)
 
 CLIP_RATE = 8_000
 RATE = 16_000
+TOKEN_RATE = 25  # audio tokens a second
 MAX_SECONDS = 30.0
 
 # (shortest, longest) pause in seconds; a sequence draws one manner of speaking and keeps to it.
 PAUSES = {"tight": (0.0, 0.06), "natural": (0.05, 0.4), "slow": (0.3, 1.5), "mixed": (0.0, 1.5)}
+
+
+def spelled(text: str) -> list[int]:
+    """1 + digit for every word; 0 stands for none of them."""
+    return [1 + WORDS.index(word) for word in text.split()]
 
 
 @dataclass(frozen=True)
@@ -109,12 +115,14 @@ def spoken(
     # Few different digits make many repetitions, which are easy to lose count of.
     repeats = augment and rng.random() < 0.15
     choice = rng.choice(10, int(rng.integers(1, 4)), replace=False) if repeats else np.arange(10)
+    # A refrain said again and again has to be counted too: what was just said tells no place in it.
+    refrain = rng.choice(10, int(rng.integers(2, 9))) if augment and rng.random() < 0.06 else ()
     waves: list[np.ndarray] = []
     digits: list[int] = []
     pauses: list[float] = []
     room = seconds - 0.1
     for _ in range(count):
-        digit = int(rng.choice(choice))
+        digit = int(refrain[len(digits) % len(refrain)] if len(refrain) else rng.choice(choice))
         wave = clips.draw(rng, digit, one or str(rng.choice(clips.speakers)))
         if augment:
             wave = _vary(wave, rng, tempo)
@@ -165,7 +173,7 @@ def sparse(
 
 def wordless(rng: np.random.Generator, seconds: float) -> Utterance:
     """Silence or noise: the right transcript is empty."""
-    samples = np.zeros(int(seconds * CLIP_RATE), np.float32)
+    samples: np.ndarray = np.zeros(int(seconds * CLIP_RATE), np.float32)
     if rng.random() < 0.7:
         samples = _background(rng, len(samples), CLIP_RATE) * 10 ** (rng.uniform(-70, -20) / 20)
     return Utterance(resample(samples), "")

@@ -1,20 +1,21 @@
 """Faults beside the weights: they load without a word, and the model talks nonsense."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from gemma4_mlx.checks import companions
 from gemma4_mlx.checks.companions import (
     GOLDEN,
     check_ends,
+    check_processor,
     check_template,
     check_tokenizer,
 )
-from gemma4_mlx.checks.outcome import Status
+from gemma4_mlx.checks.outcome import Check, Status
 from gemma4_mlx.config import Gemma4Config
-from gemma4_mlx.processing.chat_template import ChatTemplate
+from gemma4_mlx.processing.chat_template import ChatTemplate, has_template
 from gemma4_mlx.processing.tokenizer import Tokenizer
 from tests.checks.whole import whole_checkpoint
 from tests.reference.checkpoints import edit_json
@@ -208,7 +209,28 @@ def test_a_template_in_the_tokenizer_config(path: Path) -> None:
     (path / "chat_template.jinja").unlink()
     small = ChatTemplate.shipped(big=False).source
     (path / "tokenizer_config.json").write_text(json.dumps({"chat_template": small}))
-    assert companions.has_template(path)
+    assert has_template(path)
     assert "the newest" in check_template(path, config_of(path)).detail
     (path / "tokenizer_config.json").write_text("{")
-    assert companions.has_template(path), "damaged, but there is one"
+    assert has_template(path), "damaged, but there is one"
+
+
+# --- processor -----------------------------------------------------------------------------------
+
+
+def test_processor_settings(path: Path) -> None:
+    config = config_of(path)
+
+    def check(**blocks: dict[str, int]) -> Check:
+        (path / "processor_config.json").write_text(json.dumps(blocks))
+        return check_processor(path, config)
+
+    pictures = {"image_processor": {"patch_size": 16}, "video_processor": {"patch_size": 16}}
+    lacking = check(**pictures)
+    assert lacking.status is Status.WARNING and "lacks feature_extractor" in lacking.detail
+    assert check(**pictures, feature_extractor={"feature_size": 128}).status is Status.OK
+    assert check(**pictures, feature_extractor={"feature_size": 0}).status is Status.FAILED
+    text_alone = replace(config, vision=None, audio=None)
+    (path / "processor_config.json").unlink()
+    assert check_processor(path, text_alone).detail == "no tower needs one"
+    assert "is missing" in check_processor(path, config).detail

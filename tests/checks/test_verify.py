@@ -1,8 +1,6 @@
 """A whole verification: good checkpoints pass, damaged ones fail with all that is wrong."""
 
-import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import mlx.core as mx
@@ -11,8 +9,7 @@ import pytest
 
 from gemma4_mlx.checks import against_transformers, runs
 from gemma4_mlx.checks.outcome import Check, Status
-from gemma4_mlx.checks.verify import _check_processor, verify
-from gemma4_mlx.config import Gemma4Config
+from gemma4_mlx.checks.verify import verify
 from gemma4_mlx.demo import demo_path
 from gemma4_mlx.memory import Room
 from tests.checks.whole import whole_checkpoint
@@ -184,24 +181,6 @@ def test_what_goes_wrong_in_a_run_is_told(make: Make, monkeypatch: pytest.Monkey
     checks = verified(make("31b"))
     assert checks["text"].status is Status.FAILED
     assert checks["text"].detail == "RuntimeError: [metal::malloc] too much really"
-
-
-def test_processor_settings(make: Make) -> None:
-    path = make("e2b")
-    config = Gemma4Config.from_dir(path)
-
-    def check(**blocks: dict[str, int]) -> Check:
-        (path / "processor_config.json").write_text(json.dumps(blocks))
-        return _check_processor(path, config)
-
-    pictures = {"image_processor": {"patch_size": 16}, "video_processor": {"patch_size": 16}}
-    lacking = check(**pictures)
-    assert lacking.status is Status.WARNING and "lacks feature_extractor" in lacking.detail
-    assert check(**pictures, feature_extractor={"feature_size": 128}).status is Status.OK
-    assert check(**pictures, feature_extractor={"feature_size": 0}).status is Status.FAILED
-    text_alone = replace(config, vision=None, audio=None)
-    (path / "processor_config.json").unlink()
-    assert _check_processor(path, text_alone).detail == "no tower needs one"
 
 
 def test_progress(make: Make) -> None:

@@ -3,12 +3,20 @@
 import hashlib
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gemma4_convert.companions import COPIED, Companions, companions
+from gemma4_mlx.checks.companions import (
+    check_ends,
+    check_processor,
+    check_template,
+    check_tokenizer,
+)
+from gemma4_mlx.checks.outcome import Check, Status
 from gemma4_mlx.config import Gemma4Config
 from gemma4_mlx.errors import CheckpointError
 from gemma4_mlx.generation_config import GenerationConfig
@@ -50,6 +58,15 @@ def written(found: Companions, name: str) -> Any:
     return json.loads(found.files[name])
 
 
+def write_out(found: Companions, raw_config: dict[str, Any], path: Path) -> Path:
+    """As a conversion does, but for the weights."""
+    path.mkdir()
+    for name, content in found.files.items():
+        (path / name).write_bytes(content)
+    (path / "config.json").write_text(json.dumps(found.config(raw_config)))
+    return path
+
+
 def make_big(path: Path) -> None:
     raw = json.loads((path / "config.json").read_text())
     raw["text_config"]["use_bidirectional_attention"] = "vision"
@@ -86,12 +103,8 @@ def test_what_is_mended_loads_and_needs_no_mending(checkpoint: Path, tmp_path: P
     found = mend(checkpoint)
     assert len(found.mended) == 4
 
-    whole = tmp_path / "whole"
-    whole.mkdir()
-    for name, content in found.files.items():
-        (whole / name).write_bytes(content)
     raw = json.loads((checkpoint / "config.json").read_text())
-    (whole / "config.json").write_text(json.dumps(found.config(raw)))
+    whole = write_out(found, raw, tmp_path / "whole")
     again = mend(whole)
     assert again.mended == () and again.files == found.files
     config = Gemma4Config.from_dir(whole)
@@ -101,6 +114,54 @@ def test_what_is_mended_loads_and_needs_no_mending(checkpoint: Path, tmp_path: P
     assert processor.settings.mel.feature_size == 64
     ends = GenerationConfig.from_dir(whole, config).eos_token_ids
     assert ends == config.eos_token_ids == (EOS, TURN_END, TOOL_RESPONSE)
+
+
+def verified(path: Path) -> list[Check]:
+    """What ``gemma4 verify`` has to say of the same files."""
+    config = Gemma4Config.from_dir(path)
+    _, tokenizer = check_tokenizer(path, config)
+    ends = check_ends(path, config, tokenizer)
+    return [ends, check_template(path, config), check_processor(path, config)]
+
+
+def lose_ends(path: Path) -> None:
+    edit_json(path / "generation_config.json", eos_token_id=[EOS, TURN_END])
+
+
+def lose_the_only_end(path: Path) -> None:
+    make_base(path)
+    edit_json(path / "generation_config.json", eos_token_id=9)
+
+
+def lose_settings_of_sound(path: Path) -> None:
+    edit_json(path / "processor_config.json", feature_extractor=None)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "status"),
+    [
+        (lose_ends, Status.FAILED),
+        (lose_the_only_end, Status.FAILED),
+        (lose_settings_of_sound, Status.WARNING),
+        (lambda path: (path / "processor_config.json").unlink(), Status.WARNING),
+        (lambda path: (path / "chat_template.jinja").write_text(LAUNCH), Status.WARNING),
+        (lambda path: (path / "chat_template.jinja").write_text(BIG), Status.FAILED),
+    ],
+)
+def test_what_verify_complains_of_is_mended(
+    checkpoint: Path, tmp_path: Path, spoil: Callable[[Path], object], status: Status
+) -> None:
+    """Both go by one rule: they never disagree on what is a fault."""
+    assert {check.status for check in verified(checkpoint)} == {Status.OK}
+    assert mend(checkpoint).mended == ()
+    spoil(checkpoint)
+    (complaint,) = (check for check in verified(checkpoint) if check.status is not Status.OK)
+    assert complaint.status is status
+    found = mend(checkpoint)
+    assert len(found.mended) == 1
+    raw = json.loads((checkpoint / "config.json").read_text())
+    whole = write_out(found, raw, tmp_path / "whole")
+    assert {check.status for check in verified(whole)} == {Status.OK}
 
 
 # --- ends of a reply ---------------------------------------------------------------------------
@@ -280,6 +341,20 @@ def test_an_outdated_template_within_json(checkpoint: Path, holder: str) -> None
     edit_json(checkpoint / holder, chat_template=named)
     expected = [{"name": "default", "template": SMALL}, named[1]]
     assert written(mend(checkpoint), holder)["chat_template"] == expected
+
+
+@pytest.mark.parametrize("big", [False, True])
+def test_a_template_of_the_other_size_is_replaced(checkpoint: Path, big: bool) -> None:
+    if big:
+        make_big(checkpoint)
+    (checkpoint / "chat_template.jinja").write_text(SMALL if big else BIG)
+    found = mend(checkpoint)
+    assert found.files["chat_template.jinja"].decode() == (BIG if big else SMALL)
+    size = "26B and 31B" if big else "E2B and E4B"
+    assert found.mended == (
+        f"the chat template in chat_template.jinja was not the one for {size}: that of "
+        f"9 July 2026 for {size} took its place",
+    )
 
 
 def test_every_copy_of_a_template_is_renewed(checkpoint: Path) -> None:

@@ -1,6 +1,7 @@
 """The model card: what the hub reads of it, and what a person does."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,10 @@ from gemma4_convert.recipe import Recipe, load_recipe, unquantized
 from gemma4_convert.report import Report, model_card, write_report
 from gemma4_convert.report.checkpoint_name import checkpoint_name, hub_id
 from gemma4_convert.report.figures import Comparison, Figures
+from gemma4_convert.report.model_card import family
 from gemma4_mlx import InputError
+from gemma4_mlx.config import Gemma4Config
+from gemma4_mlx.released import released_config
 from tests import goldens
 from tests.reference.checkpoints import copy_checkpoint
 
@@ -48,6 +52,31 @@ def test_a_base_model_that_nobody_knows_is_not_named() -> None:
     plan = make_plan(goldens.checkpoint("31b"), unquantized())
     matter = front_matter(model_card(plan))
     assert "base_model" not in matter and "base_model_relation" not in matter
+
+
+def heading(plan: ConversionPlan) -> str:
+    return next(line for line in model_card(plan).splitlines() if line.startswith("# "))
+
+
+def test_a_release_is_titled_by_its_hub_id(plan: ConversionPlan) -> None:
+    assert heading(plan) == "# google/gemma-4-E2B-it, balanced"
+
+
+@pytest.mark.parametrize("directory", ["hf", "checkpoint-500", "my-own-tune"])
+def test_the_name_of_a_directory_is_told_and_no_title(directory: str, tmp_path: Path) -> None:
+    source = copy_checkpoint(goldens.checkpoint("31b"), tmp_path / directory)
+    plan = make_plan(source, load_recipe("balanced"))
+    assert heading(plan) == "# Gemma 4, balanced"
+    assert f"\n{directory} in MLX, converted by" in model_card(plan)
+    config = Gemma4Config.from_dict(released_config("e4b"))
+    assert heading(replace(plan, config=config)) == "# Gemma 4 E4B, balanced"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("e2b", "E2B"), ("e4b", "E4B"), ("26b", "26B A4B"), ("31b", "31B")]
+)
+def test_released_sizes_are_known(name: str, expected: str) -> None:
+    assert family(Gemma4Config.from_dict(released_config(name))) == f"Gemma 4 {expected}"
 
 
 def test_bytes_of_every_group(plan: ConversionPlan) -> None:
