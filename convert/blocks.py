@@ -19,21 +19,16 @@ import numpy as np
 
 from gemma4_convert.plan import PlannedTensor
 from gemma4_mlx.errors import CheckpointError
+from gemma4_mlx.loading.dtypes import STORED_DTYPES, as_stored
 from gemma4_mlx.loading.rename import in_our_layout
 
 # Of the source, at a time. MLX's CPU backend packs nvfp4 with forty times this in intermediates.
 BLOCK_BYTES = 8 * 2**20
-# A block has a multiple of these: MLX packs some widths only when the number of rows is even.
+# A block has a multiple of these rows. What vector instructions leave over may be computed another
+# way; so nothing is left over but at the end, as in the whole tensor.
 _ROWS_TOGETHER = 32
 # What MLX may keep of freed memory: blocks of many sizes would pile up otherwise.
 _CACHE_BYTES = 16 * BLOCK_BYTES
-
-# NumPy has no bfloat16: such bytes travel as uint16 and are viewed as bfloat16 by MLX.
-_HOST_DTYPES: Mapping[str, type[np.generic]] = {
-    "F32": np.float32, "F16": np.float16, "BF16": np.uint16,
-    "I64": np.int64, "I32": np.int32, "I16": np.int16, "I8": np.int8,
-    "U64": np.uint64, "U32": np.uint32, "U16": np.uint16, "U8": np.uint8, "BOOL": np.bool_,
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -102,7 +97,7 @@ def small_cache() -> Iterator[None]:
 
 def source_bytes(tensor: PlannedTensor) -> int:
     """The bytes of the source that a tensor is made of."""
-    return math.prod(tensor.shape) * _item_bytes(tensor)
+    return math.prod(tensor.shape) * STORED_DTYPES[tensor.source.dtype].itemsize
 
 
 def blocks(
@@ -113,8 +108,8 @@ def blocks(
 ) -> Iterator[Block]:
     """Tensors one after another, block by block, each computed while the next one is read.
 
-    ``dtype`` ("bfloat16", "float16", "float32") is what floating tensors are cast to before they
-    are packed; None keeps theirs.
+    ``dtype`` ("bfloat16", "float16", "float32") is what tensors are cast to before they are packed;
+    None keeps theirs.
     """
     waiting: Block | None = None
     for tensor in tensors:
@@ -138,8 +133,8 @@ def _source_rows(tensor: PlannedTensor, files: SourceFiles, block_bytes: int) ->
         whole = in_our_layout(tensor.path, whole.reshape(info.shape))[tensor.path]
         yield whole.reshape(count, width)
         return
-    limit = max(1, block_bytes // max(1, _ROWS_TOGETHER * width * _item_bytes(tensor)))
-    limit *= _ROWS_TOGETHER
+    row_bytes = max(1, width * STORED_DTYPES[info.dtype].itemsize)
+    limit = _ROWS_TOGETHER * max(1, block_bytes // (_ROWS_TOGETHER * row_bytes))
     waiting: list[tuple[int, int]] = []
     for run in _runs(tensor):
         first, left = run
@@ -173,19 +168,18 @@ def _read(
     tensor: PlannedTensor, files: SourceFiles, runs: list[tuple[int, int]], width: int
 ) -> mx.array:
     info = tensor.source
-    host = np.empty((sum(rows for _, rows in runs), width), _host_dtype(tensor))
+    host = np.empty((sum(rows for _, rows in runs), width), STORED_DTYPES[info.dtype].host)
     row_bytes = width * host.itemsize
     flat, done = host.reshape(-1).view(np.uint8).data, 0
     for first, rows in runs:
         size = rows * row_bytes
         files.read_into(flat[done : done + size], info.file, info.start + first * row_bytes)
         done += size
-    array = mx.array(host)
-    return array.view(mx.bfloat16) if info.dtype == "BF16" else array
+    return as_stored(mx.array(host), info.dtype)
 
 
 def _packed(rows: mx.array, tensor: PlannedTensor, dtype: str | None) -> dict[str, mx.array]:
-    if dtype is not None and mx.issubdtype(rows.dtype, mx.floating):
+    if dtype is not None:
         rows = rows.astype(getattr(mx, dtype))
     how = tensor.quantization
     if how is None:
@@ -194,17 +188,3 @@ def _packed(rows: mx.array, tensor: PlannedTensor, dtype: str | None) -> dict[st
     base = tensor.name.removesuffix("weight")
     parts = ("weight", "scales", "biases")[: len(packed)]
     return {base + part: array for part, array in zip(parts, packed, strict=True)}
-
-
-def _host_dtype(tensor: PlannedTensor) -> type[np.generic]:
-    found = _HOST_DTYPES.get(tensor.source.dtype)
-    if found is None:
-        raise CheckpointError(
-            f"{tensor.path} is stored as {tensor.source.dtype}, expected one of "
-            f"{', '.join(_HOST_DTYPES)}: use the checkpoint in bfloat16"
-        )
-    return found
-
-
-def _item_bytes(tensor: PlannedTensor) -> int:
-    return np.dtype(_host_dtype(tensor)).itemsize

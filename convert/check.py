@@ -15,16 +15,15 @@ import numpy as np
 from gemma4_convert.plan import ConversionPlan, PlannedTensor
 from gemma4_convert.policy import Quantization
 from gemma4_mlx.errors import CheckpointError
+from gemma4_mlx.loading.dtypes import as_stored
 from gemma4_mlx.loading.rename import in_our_layout
 from gemma4_mlx.loading.safetensors_file import TensorInfo, checkpoint_tensors
 from gemma4_mlx.loading.weights import load_weights
+from gemma4_mlx.tensor_shapes import CLIP_BOUNDS
 
 Progress = Callable[[int, int], None]
 
 _BLOCK_NUMBERS = 2**22  # compared at a time
-_HOST_DTYPES: Mapping[str, type[np.generic]] = {
-    "F32": np.float32, "F16": np.float16, "BF16": np.uint16, "U32": np.uint32, "U8": np.uint8,
-}  # fmt: skip
 # Half a unit in the last place, as a share of the number: what storing a scale or a bias costs.
 _ROUNDING = {"F32": 2**-24, "F16": 2**-12, "BF16": 2**-9}
 # The largest error of a mode as a share of its group's largest number: half the gap between the
@@ -79,7 +78,7 @@ def _differences(
     """The first row of every block, and what is wrong with the block."""
     width = (tensor.shape or (1,))[-1]
     written = {
-        name.rpartition(".")[2]: _map(found[name]).reshape(math.prod(part.shape[:-1]), -1)
+        name.rpartition(".")[2]: found[name].mapped().reshape(math.prod(part.shape[:-1]), -1)
         for name, part in tensor.parts.items()
     }
     dtypes = {name.rpartition(".")[2]: part.dtype for name, part in tensor.parts.items()}
@@ -87,9 +86,9 @@ def _differences(
     row = 0
     for matrix in _matrices(tensor):
         for start in range(0, len(matrix), limit):
-            source = _array(matrix[start : start + limit], tensor.source.dtype)
+            source = as_stored(mx.array(matrix[start : start + limit]), tensor.source.dtype)
             parts = {
-                name: _array(array[row : row + len(source)], dtypes[name])
+                name: as_stored(mx.array(array[row : row + len(source)]), dtypes[name])
                 for name, array in written.items()
             }
             yield row, _difference(source, parts, tensor)
@@ -98,7 +97,7 @@ def _differences(
 
 def _matrices(tensor: PlannedTensor) -> Iterator[np.ndarray]:
     """The source's numbers in our layout as matrices (rows, width), one after another."""
-    whole = _map(tensor.source)
+    whole = tensor.source.mapped()
     if tensor.rows is not None:
         begin, end = tensor.rows
         yield from whole.reshape(-1, *whole.shape[-2:])[:, begin:end]
@@ -114,7 +113,9 @@ def _difference(source: mx.array, parts: dict[str, mx.array], tensor: PlannedTen
     if how is None:
         (name,) = parts
         kept = parts[name]
-        if mx.issubdtype(kept.dtype, mx.floating) and not mx.isfinite(kept).all().item():
+        # An infinite bound is one that does not clip.
+        is_number = ~mx.isnan(kept) if name in CLIP_BOUNDS else mx.isfinite(kept)
+        if not is_number.all().item():
             return "holds numbers that are not finite"
         return None if mx.array_equal(kept, source.astype(kept.dtype)) else "is not the source's"
     scales_dtype = tensor.parts[tensor.name.removesuffix("weight") + "scales"].dtype
@@ -145,19 +146,3 @@ def _allowed(groups: mx.array, how: Quantization, scales_dtype: str) -> mx.array
     span = groups.max(axis=-1) - groups.min(axis=-1)
     smallest = 2.0 ** (how.bits - 24)  # float16 scales end at 2^-24
     return 1.01 * span / (2**how.bits - 1) + 3.1 * largest * _ROUNDING[scales_dtype] + smallest
-
-
-def _map(info: TensorInfo) -> np.ndarray:
-    """The tensor's bytes in its file; pages are read when touched."""
-    dtype = _HOST_DTYPES.get(info.dtype)
-    if dtype is None:
-        raise CheckpointError(f"{info.file} holds {info.dtype}, expected {', '.join(_HOST_DTYPES)}")
-    if math.prod(info.shape) == 0:
-        return np.zeros(info.shape, dtype)
-    flat = np.memmap(info.file, dtype, "r", info.start, (math.prod(info.shape),))
-    return flat.reshape(info.shape)
-
-
-def _array(host: np.ndarray, dtype: str) -> mx.array:
-    array = mx.array(host.copy())
-    return array.view(mx.bfloat16) if dtype == "BF16" else array

@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from gemma4_convert.groups import UNPACKED, group_of
-from gemma4_convert.inventory import FLOAT_BYTES, Inventory, Stored, packing_name
+from gemma4_convert.inventory import Inventory, Stored, packing_name
 from gemma4_convert.policy import FIXED_MODES
 from gemma4_convert.recipe import DTYPES
 from gemma4_mlx.config import Gemma4Config
+from gemma4_mlx.loading.dtypes import STORED_DTYPES
 from gemma4_mlx.loading.rename import module_path
 from gemma4_mlx.tensor_shapes import Shape, borrowed_shapes, tensor_shapes
 
@@ -47,7 +48,7 @@ class _Packer:
     """How the ``quantization`` entry of config.json has tensors packed."""
 
     def __init__(self, settings: Mapping[str, Any] | None, dtype: str) -> None:
-        self.dtype, self.itemsize = dtype.lower(), FLOAT_BYTES[dtype]
+        self.dtype, self.itemsize = dtype.lower(), STORED_DTYPES[dtype].itemsize
         self.default = settings
         self.modules = {
             module_path(name): value

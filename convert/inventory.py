@@ -14,11 +14,11 @@ from gemma4_convert.groups import GROUPS, group_of
 from gemma4_convert.policy import FIXED_MODES
 from gemma4_mlx.config import Gemma4Config
 from gemma4_mlx.layer_plan import plan_layers
+from gemma4_mlx.loading.dtypes import STORED_DTYPES
 from gemma4_mlx.loading.rename import PLE_TABLE, is_dropped, module_path
 from gemma4_mlx.loading.safetensors_file import TensorInfo, checkpoint_tensors
 from gemma4_mlx.tensor_shapes import Shape, borrowed_shapes, tensor_shapes
 
-FLOAT_BYTES = {"BF16": 2, "F16": 2, "F32": 4}  # the dtypes that weights and scales may have
 _TOWERS = ("vision_tower.", "embed_vision.", "audio_tower.", "embed_audio.")
 _EMBEDDING = "language_model.embed_tokens.weight"
 
@@ -185,6 +185,5 @@ def packing_name(bits: int, group_size: int, *, affine: bool) -> str:
 
 def _itemsize(parts: Mapping[str, TensorInfo]) -> int:
     """The embedding sets the dtype of all that follows; packed without floats, it is bfloat16."""
-    return next(
-        (FLOAT_BYTES[info.dtype] for info in parts.values() if info.dtype in FLOAT_BYTES), 2
-    )
+    dtypes = [STORED_DTYPES[info.dtype] for info in parts.values()]
+    return next((dtype.itemsize for dtype in dtypes if dtype.is_floating), 2)

@@ -27,7 +27,6 @@ from gemma4_mlx.loading.safetensors_file import TensorInfo, checkpoint_tensors
 from gemma4_mlx.loading.weights import load_weights
 from gemma4_mlx.tensor_shapes import tensor_shapes
 
-_FLOATS = ("F64", "F32", "F16", "BF16")
 PLE_GROUP = "ple_table"
 
 
@@ -228,12 +227,8 @@ def _tensor(
         rows=rows,
         quantization=how,
         note=note,
-        parts=_parts(name, shape, _dtype(source.dtype, recipe.dtype), how),
+        parts=_parts(name, shape, DTYPES[recipe.dtype] if recipe.dtype else source.dtype, how),
     )
-
-
-def _dtype(stored: str, asked: str | None) -> str:
-    return DTYPES[asked] if asked is not None and stored in _FLOATS else stored
 
 
 def _parts(

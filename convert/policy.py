@@ -2,7 +2,8 @@
 
 MLX packs the numbers along a matrix's last axis in groups that share a scale. A width that is no
 multiple of the group size takes the largest smaller group that divides it, down to 32; where none
-does, the matrix is kept as it is. The other modes than ``affine`` have one group size each.
+does, the matrix is kept as it is. The other modes than ``affine`` have one group size each, and
+nvfp4 wants its groups of 16 by twos.
 """
 
 from collections.abc import Mapping
@@ -71,6 +72,13 @@ class Quantization:
         # affine: a scale and a bias of 16 bits each; the others: a scale of 8 bits.
         return self.bits + (32 if self.mode == "affine" else 8) / self.group_size
 
+    @property
+    def divisor(self) -> int:
+        """What the width of a matrix that is packed so must be a multiple of."""
+        # MLX's CPU backend packs and unpacks 32 numbers at once: an odd number of nvfp4's groups
+        # fails there, when it is packed or when an odd number of rows is looked up.
+        return max(self.group_size, 32)
+
     def __str__(self) -> str:
         """As the plan shows it: ``4 bits, groups of 64``."""
         mode = "" if self.mode == "affine" else f"{self.mode}, "
@@ -84,9 +92,9 @@ class Quantization:
 def fitted(width: int, asked: Quantization, *, smaller_groups: bool = True) -> Quantization | None:
     """How a matrix of this width can be packed, or None when it has to be kept.
 
-    ``smaller_groups`` False keeps every matrix whose width the group size does not divide.
+    ``smaller_groups`` False keeps every matrix whose width does not suit what is asked.
     """
-    if width % asked.group_size == 0:
+    if width % asked.divisor == 0:
         return asked
     if asked.mode == "affine" and smaller_groups:
         for group in reversed(AFFINE_GROUPS):

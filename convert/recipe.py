@@ -70,7 +70,7 @@ class Recipe:
         if chosen == asked:
             return chosen, None
         instead = "kept" if chosen is None else f"groups of {chosen.group_size}"
-        return chosen, f"width {shape[-1]} is no multiple of {asked.group_size}: {instead}"
+        return chosen, f"width {shape[-1]} is no multiple of {asked.divisor}: {instead}"
 
 
 def plain_recipe(bits: int | None, group_size: int | None = None, mode: str = "affine") -> Recipe:

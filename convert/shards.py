@@ -19,6 +19,7 @@ import numpy as np
 from gemma4_convert.blocks import BLOCK_BYTES, Block, SourceFiles
 from gemma4_convert.plan import Part, PlannedTensor
 from gemma4_mlx.errors import CheckpointError
+from gemma4_mlx.loading.dtypes import STORED_DTYPES
 
 INDEX = "model.safetensors.index.json"
 
@@ -73,7 +74,7 @@ def index(shards: Iterable[Shard]) -> dict[str, Any]:
 def _shard(file: str, tensors: Sequence[PlannedTensor]) -> Shard:
     parts = {name: part for tensor in tensors for name, part in tensor.parts.items()}
     # The format knows no gaps, so wide numbers come first: every tensor is aligned by itself.
-    parts = dict(sorted(parts.items(), key=lambda item: -_width(item[1])))
+    parts = dict(sorted(parts.items(), key=lambda item: -STORED_DTYPES[item[1].dtype].itemsize))
     entries: dict[str, Any] = {"__metadata__": {"format": "mlx"}}
     offsets: dict[str, int] = {}
     end = 0
@@ -89,11 +90,6 @@ def _shard(file: str, tensors: Sequence[PlannedTensor]) -> Shard:
     header = len(text).to_bytes(8, "little") + text
     starts = {name: len(header) + offset for name, offset in offsets.items()}
     return Shard(file, tuple(tensors), header, parts, starts)
-
-
-def _width(part: Part) -> int:
-    """The bytes of one number, by the dtype's name: BF16 → 2."""
-    return int("".join(filter(str.isdigit, part.dtype)) or 8) // 8
 
 
 class ShardWriter:

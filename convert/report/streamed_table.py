@@ -11,6 +11,7 @@ import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
 
+from gemma4_mlx.loading.dtypes import as_stored
 from gemma4_mlx.loading.ple_rows import FlashRows, TableFormat
 from gemma4_mlx.loading.rename import module_path
 from gemma4_mlx.loading.safetensors_file import checkpoint_tensors
@@ -52,6 +53,5 @@ class StreamedTable:
             before = info.start + start * columns * dtype.itemsize
             count = (stop - start) * columns
             host = np.fromfile(info.file, dtype, count, offset=before).reshape(-1, columns)
-            part = mx.array(host)
-            parts[name] = part.view(mx.bfloat16) if info.dtype == "BF16" else part
+            parts[name] = as_stored(mx.array(host), info.dtype)
         return self._rows.format.unpack(parts)

@@ -37,7 +37,6 @@ class _Float:
 
 
 _FLOATS: Mapping[str, _Float] = {
-    "F64": _Float(np.uint64, 0x7FF0_0000_0000_0000, 0x000F_FFFF_FFFF_FFFF),
     "F32": _Float(np.uint32, 0x7F80_0000, 0x007F_FFFF),
     "F16": _Float(np.uint16, 0x7C00, 0x03FF),
     "BF16": _Float(np.uint16, 0x7F80, 0x007F),

@@ -7,8 +7,6 @@ before its token is known; the row is written into that array's unified memory j
 is dispatched, so that nothing waits for anything else.
 """
 
-import math
-import mmap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,18 +14,10 @@ from typing import Any
 import mlx.core as mx
 import numpy as np
 
+from gemma4_mlx.loading.dtypes import as_stored
 from gemma4_mlx.loading.rename import PLE_TABLE
 from gemma4_mlx.loading.safetensors_file import TensorInfo
 from gemma4_mlx.text.per_layer_embeddings import StepRows
-
-# NumPy has no bfloat16: such bytes travel as uint16 and are viewed as bfloat16 by MLX.
-_HOST_DTYPES: Mapping[str, type[np.generic]] = {
-    "F32": np.float32,
-    "F16": np.float16,
-    "BF16": np.uint16,
-    "U32": np.uint32,
-    "U8": np.uint8,
-}
 
 
 @dataclass(frozen=True)
@@ -81,11 +71,12 @@ class FlashRows:
         table_format: TableFormat,
     ):
         self.infos, self.parts, self.format = infos, parts, table_format
-        self.maps = {name: _map(info) for name, info in infos.items()}
+        # Rows are far apart: reading ahead would fetch megabytes for every kilobyte used.
+        self.maps = {name: info.mapped(read_ahead=False) for name, info in infos.items()}
 
     def rows(self, ids: np.ndarray) -> mx.array:
         parts = {
-            name: _as_stored(mx.array(table[ids]), self.infos[name])
+            name: as_stored(mx.array(table[ids]), self.infos[name].dtype)
             for name, table in self.maps.items()
         }
         return self.format.unpack(parts)
@@ -97,7 +88,7 @@ class FlashRows:
             staging = mx.array(np.zeros((*ids.shape, table.shape[1]), table.dtype))
             # A writable view of the array's own memory; it must outlive the step.
             views[name] = np.array(staging, copy=False)
-            parts[name] = _as_stored(staging, self.infos[name])
+            parts[name] = as_stored(staging, self.infos[name].dtype)
 
         def write(known: np.ndarray) -> None:
             for name, table in self.maps.items():
@@ -111,18 +102,3 @@ class FlashRows:
 
 def _named(parts: Mapping[str, mx.array]) -> dict[str, mx.array]:
     return {f"{PLE_TABLE}.{name}": part for name, part in parts.items()}
-
-
-def _as_stored(rows: mx.array, info: TensorInfo) -> mx.array:
-    return rows.view(mx.bfloat16) if info.dtype == "BF16" else rows
-
-
-def _map(info: TensorInfo) -> np.ndarray:
-    """The tensor's bytes in its file as a read-only array; pages are read when touched."""
-    with info.file.open("rb") as stream:
-        mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-    # Rows are far apart: reading ahead would fetch megabytes for every kilobyte used.
-    mapped.madvise(mmap.MADV_RANDOM)
-    count = math.prod(info.shape)
-    flat = np.frombuffer(mapped, _HOST_DTYPES[info.dtype], count, offset=info.start)
-    return flat.reshape(info.shape)

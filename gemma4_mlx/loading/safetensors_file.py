@@ -2,27 +2,26 @@
 
 The format: eight bytes with the header's length, a JSON header that gives dtype, shape and byte
 range of every tensor, then the bytes. Reading headers first finds a damaged or foreign file
-before any weight is touched, and tells where the per-layer embedding table lies in the file.
+before any weight is touched, and tells where each tensor lies, so that one can be mapped.
 
 Source: huggingface/safetensors, README "Format".
 """
 
 import json
 import math
+import mmap
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
+
 from gemma4_mlx.errors import CheckpointError
 from gemma4_mlx.json_files import read_json
+from gemma4_mlx.loading.dtypes import STORED_DTYPES
 
 _MAX_HEADER = 100_000_000  # the format's own limit, in bytes
-_ITEM_BYTES = {
-    "F64": 8, "F32": 4, "F16": 2, "BF16": 2,
-    "I64": 8, "I32": 4, "I16": 2, "I8": 1,
-    "U64": 8, "U32": 4, "U16": 2, "U8": 1, "BOOL": 1,
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,26 @@ class TensorInfo:
 
     @property
     def nbytes(self) -> int:
-        return math.prod(self.shape) * _ITEM_BYTES[self.dtype]
+        return math.prod(self.shape) * STORED_DTYPES[self.dtype].itemsize
+
+    def mapped(self, *, read_ahead: bool = True) -> np.ndarray:
+        """The numbers in their file, read-only, as the host has them (``dtypes.STORED_DTYPES``).
+
+        Pages are read when touched, and with ``read_ahead`` those that follow. Raises
+        CheckpointError when the file is gone or shorter than it was.
+        """
+        host, count = STORED_DTYPES[self.dtype].host, math.prod(self.shape)
+        try:
+            with self.file.open("rb") as stream:
+                mapping = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+            flat = np.frombuffer(mapping, host, count, offset=self.start)
+        except (OSError, ValueError) as error:
+            raise CheckpointError(
+                f"{self.file} has changed and cannot be read ({error}): download it again"
+            ) from None
+        if not read_ahead:
+            mapping.madvise(mmap.MADV_RANDOM)
+        return flat.reshape(self.shape)
 
 
 def read_header(file: Path) -> dict[str, TensorInfo]:
@@ -58,7 +76,7 @@ def read_header(file: Path) -> dict[str, TensorInfo]:
     try:
         header = json.loads(raw)
         header.pop("__metadata__", None)
-        tensors = {name: _tensor(file, 8 + length, entry) for name, entry in header.items()}
+        tensors = {name: _tensor(file, 8 + length, name, entry) for name, entry in header.items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(
             f"{file} has a damaged safetensors header ({error}): download it again"
@@ -72,11 +90,17 @@ def read_header(file: Path) -> dict[str, TensorInfo]:
     return tensors
 
 
-def _tensor(file: Path, data_start: int, entry: dict[str, Any]) -> TensorInfo:
+def _tensor(file: Path, data_start: int, name: str, entry: dict[str, Any]) -> TensorInfo:
+    if entry["dtype"] not in STORED_DTYPES:
+        raise CheckpointError(
+            f"{file} holds {name} as {entry['dtype']!r:.20}, expected BF16, F16 or F32: use the "
+            "checkpoint in bfloat16, or save it so first"
+        )
     begin, end = entry["data_offsets"]
     info = TensorInfo(file, entry["dtype"], tuple(entry["shape"]), data_start + begin)
-    sizes_are_whole = all(type(size) is int and size >= 0 for size in info.shape)
-    if begin < 0 or not sizes_are_whole or info.nbytes != end - begin:
+    if any(type(size) is not int or size < 0 for size in (begin, *info.shape)):
+        raise ValueError(f"{name} begins at {begin} and has the shape {info.shape}")
+    if info.nbytes != end - begin:
         raise ValueError(f"byte range {begin}-{end} does not fit {info.dtype} {info.shape}")
     return info
 

@@ -20,6 +20,7 @@ from gemma4_mlx.errors import CheckpointError, InputError
 from gemma4_mlx.generation_config import GenerationConfig
 from gemma4_mlx.json_files import Section
 from gemma4_mlx.layer_plan import LayerPlan, plan_layers
+from gemma4_mlx.loading.dtypes import STORED_DTYPES
 from gemma4_mlx.loading.ple_rows import FlashRows, MemoryRows, TableFormat
 from gemma4_mlx.loading.rename import PLE_TABLE, in_our_layout, is_dropped, module_path
 from gemma4_mlx.loading.safetensors_file import TensorInfo, checkpoint_tensors
@@ -31,11 +32,6 @@ PlePlacement = Literal["flash", "memory", "auto"]
 # What is wrong with tensors ("missing", "misshapen" …) → which ones, one phrase each.
 Misfits = dict[str, list[str]]
 
-_DTYPES = {
-    "F64": mx.float64, "F32": mx.float32, "F16": mx.float16, "BF16": mx.bfloat16,
-    "I64": mx.int64, "I32": mx.int32, "I16": mx.int16, "I8": mx.int8,
-    "U64": mx.uint64, "U32": mx.uint32, "U16": mx.uint16, "U8": mx.uint8, "BOOL": mx.bool_,
-}  # fmt: skip
 _TOWERS = ("vision_tower.", "embed_vision.", "audio_tower.", "embed_audio.")
 
 
@@ -77,7 +73,10 @@ def misfits(config: Gemma4Config, sources: Mapping[str, TensorInfo]) -> Misfits:
     Told from headers alone, so that it can be told of files whose data is damaged too. Raises
     CheckpointError for quantization settings that MLX does not know.
     """
-    arrays = ((name, mx.zeros(info.shape, _DTYPES[info.dtype])) for name, info in sources.items())
+    arrays = (
+        (name, mx.zeros(info.shape, STORED_DTYPES[info.dtype].mlx))
+        for name, info in sources.items()
+    )
     return _fit(config, GenerationConfig(config.eos_token_ids), arrays).misfits
 
 

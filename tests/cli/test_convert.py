@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import mlx.core as mx
 import pytest
 
 from gemma4_cli import pace
@@ -15,7 +16,13 @@ from gemma4_mlx.loading.safetensors_file import checkpoint_tensors
 from gemma4_mlx.loading.weights import load_weights
 from tests import goldens
 from tests.convert.released_headers import headers_of
-from tests.reference.checkpoints import copy_checkpoint, edit_json, read_weights, write_weights
+from tests.reference.checkpoints import (
+    copy_checkpoint,
+    edit_json,
+    read_weights,
+    store_as,
+    write_weights,
+)
 
 Run = Callable[..., Any]
 
@@ -105,6 +112,28 @@ def test_a_recipe_of_one_s_own_and_a_destination(gemma4: Run, source: Path) -> N
     tensors = checkpoint_tensors(Path("deep/down/model"))
     packed = [name for name in tensors if name.endswith(".scales")]
     assert packed == ["language_model.model.embed_tokens.scales"]
+
+
+def test_widths_that_nvfp4_does_not_pack_are_kept(gemma4: Run, source: Path) -> None:
+    """MLX's CPU backend fails on an odd number of its groups: 57 rows of 3 in the vision tower."""
+    raw = json.loads((source / "config.json").read_text())
+    raw["vision_config"]["intermediate_size"] = 57
+    edit_json(source / "config.json", vision_config=raw["vision_config"])
+    weights = read_weights(source)
+    for name in weights:
+        if name.startswith("model.vision_tower.") and ".mlp." in name:
+            shape = (48, 57) if ".down_proj." in name else (57, 48)
+            weights[name] = mx.random.normal(shape).astype(mx.bfloat16)
+    write_weights(source, weights)
+    Path("mine.toml").write_text(
+        "[groups]\nvision = { mode = 'nvfp4' }\nattention = { mode = 'nvfp4' }\n"
+    )
+    plan = gemma4("convert", source, "--recipe", "mine.toml", "--plan")
+    assert "vision tower: 12 × width 48 is no multiple of 32: kept" in plan.out, plan
+    result = gemma4("convert", source, "x", "--recipe", "mine.toml", "--check")
+    assert (result.status, result.out) == (0, "x\n"), result.err
+    packed = [name for name in checkpoint_tensors(Path("x")) if name.endswith(".scales")]
+    assert packed and all(".self_attn." in name and "vision" not in name for name in packed)
 
 
 def test_json(gemma4: Run, source: Path) -> None:
@@ -285,6 +314,18 @@ def tensor_missing(source: Path) -> None:
     write_weights(source, weights)
 
 
+def float64(source: Path) -> None:
+    store_as(source, "F64", 8, "model.language_model.norm.weight")
+
+
+def float8(source: Path) -> None:
+    store_as(source, "F8_E4M3", 1, "model.language_model.layers.0.mlp.up_proj.weight")
+
+
+def integers(source: Path) -> None:
+    store_as(source, "I64", 8, "model.language_model.layers.0.layer_scalar")
+
+
 def other_model(source: Path) -> None:
     edit_json(source / "config.json", model_type="llama")
 
@@ -320,6 +361,9 @@ def no_weights(source: Path) -> None:
     [
         (cut_short, ["cut short", "download it again"]),
         (tensor_missing, ["language_model.norm.weight", "download the checkpoint again"]),
+        (float64, ["language_model.norm.weight as 'F64', expected BF16, F16", "in bfloat16"]),
+        (float8, ["layers.0.mlp.up_proj.weight as 'F8_E4M3', expected BF16", "save it so first"]),
+        (integers, ["layers.0.layer_scalar is mlx.core.int64, expected a floating dtype"]),
         (other_model, ["'llama'", "choose a Gemma 4 checkpoint"]),
         (quantized_by_others, ["'gptq'", "bf16"]),
         (shard_missing, ["model-00001-of-00002.safetensors", "finish the download"]),

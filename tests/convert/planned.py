@@ -10,7 +10,7 @@ from gemma4_convert.recipe import Recipe, plain_recipe, unquantized
 from gemma4_convert.writing import write_conversion
 from gemma4_mlx.loading.rename import in_our_layout, module_path
 from tests import goldens
-from tests.reference.checkpoints import read_weights
+from tests.reference.checkpoints import copy_checkpoint, read_weights, write_weights
 
 COMPANIONS = {"config.json": b'{"model_type": "gemma4"}\n', "tokenizer.json": b"{}\n"}
 SHARD_BYTES = 150_000  # makes several files of each tiny checkpoint
@@ -19,6 +19,17 @@ SHARD_BYTES = 150_000  # makes several files of each tiny checkpoint
 def plan_of(family: str, recipe: Recipe | None = None) -> ConversionPlan:
     """A plan in 4 bits unless another recipe is given."""
     return make_plan(goldens.checkpoint(family), recipe or plain_recipe(4, 32))
+
+
+def source_in(dtype: str, family: str, folder: Path) -> Path:
+    """A tiny checkpoint in another dtype than the committed bfloat16; "mixed" has three."""
+    source = copy_checkpoint(goldens.checkpoint(family), folder)
+    (source / "expected.safetensors").unlink()
+    dtypes = (mx.float32, mx.float16, mx.bfloat16) if dtype == "mixed" else (getattr(mx, dtype),)
+    weights = read_weights(source).items()
+    cast = {name: it.astype(dtypes[i % len(dtypes)]) for i, (name, it) in enumerate(weights)}
+    write_weights(source, cast)
+    return source
 
 
 def write(plan: ConversionPlan, dest: Path, **options: object) -> None:

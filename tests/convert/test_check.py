@@ -12,6 +12,7 @@ from gemma4_convert.plan import ConversionPlan, make_plan
 from gemma4_convert.policy import AFFINE_BITS, FIXED_MODES, Quantization
 from gemma4_convert.recipe import Recipe, load_recipe, plain_recipe, shipped_recipes, unquantized
 from tests import goldens
+from tests.convert.planned import source_in
 from tests.reference.checkpoints import copy_checkpoint, read_weights, write_weights
 
 LAYER = "language_model.model.layers.0"
@@ -129,6 +130,37 @@ def test_damage_is_found(
     assert len(problems) == len(told), problems
     for problem, words in zip(problems, told, strict=True):
         assert words in problem and "\n" not in problem
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "mixed"])
+def test_sources_of_every_dtype_have_no_problems(dtype: str, tmp_path: Path) -> None:
+    source = source_in(dtype, "e2b", tmp_path / "source")
+    for recipe in (load_recipe("balanced"), plain_recipe(None, mode="mxfp8"), unquantized()):
+        plan = make_plan(source, recipe)
+        carry_out(plan, tmp_path / "mlx", force=True)
+        assert check_conversion(plan, tmp_path / "mlx") == []
+
+
+def test_bounds_that_do_not_clip_are_no_problem(tmp_path: Path) -> None:
+    """Infinite clip bounds, as an untrained model has them; a NaN is no bound."""
+    source = copy_checkpoint(goldens.checkpoint("e2b"), tmp_path / "source")
+    (source / "expected.safetensors").unlink()
+    weights = read_weights(source)
+    for name in weights:
+        if name.endswith((".input_min", ".output_max")):
+            weights[name] = mx.array(float("inf" if "max" in name else "-inf"), mx.bfloat16)
+    write_weights(source, weights)
+    plan = make_plan(source, load_recipe("balanced"))
+    carry_out(plan, tmp_path / "mlx")
+    assert check_conversion(plan, tmp_path / "mlx") == []
+
+    written = read_weights(tmp_path / "mlx")
+    bound = next(name for name in written if name.endswith(".input_min"))
+    written[bound] = mx.array(float("nan"), mx.bfloat16)
+    write_weights(tmp_path / "mlx", written)
+    assert check_conversion(plan, tmp_path / "mlx") == [
+        f"{bound}: holds numbers that are not finite (rows from 0)"
+    ]
 
 
 def test_a_source_that_is_not_finite_is_found(tmp_path: Path) -> None:

@@ -19,6 +19,22 @@ def test_mlx_packs_all_of_them_into_these_bits(how: Quantization) -> None:
     assert 8 * sum(part.nbytes for part in parts) == how.bits_per_weight * 2 * 256
 
 
+@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize("how", EVERY, ids=str)
+def test_every_width_that_suits_is_packed_and_unpacked(how: Quantization, rows: int) -> None:
+    """An odd number of rows too: of a matrix, and of rows that are looked up in one."""
+    for width in range(how.divisor, 8 * how.divisor, how.divisor):
+        numbers = mx.random.normal((rows, width))
+        parts = mx.quantize(numbers, how.group_size, how.bits, mode=how.mode)
+        biases = parts[2] if len(parts) > 2 else None
+        unpacked = mx.dequantize(
+            parts[0], parts[1], biases, how.group_size, how.bits, mode=how.mode
+        )
+        assert unpacked.shape == numbers.shape
+        correlation = mx.sum(unpacked * numbers) / mx.sum(mx.square(numbers))
+        assert correlation.item() > 0.8
+
+
 @pytest.mark.parametrize(
     ("width", "asked", "chosen"),
     [
@@ -27,7 +43,8 @@ def test_mlx_packs_all_of_them_into_these_bits(how: Quantization) -> None:
         (96, Quantization(4, 128), Quantization(4, 32)),
         (32, FOUR, Quantization(4, 32)),
         (4304, FOUR, None),  # the big vision tower
-        (48, Quantization(4, 16, "nvfp4"), Quantization(4, 16, "nvfp4")),
+        (96, Quantization(4, 16, "nvfp4"), Quantization(4, 16, "nvfp4")),
+        (48, Quantization(4, 16, "nvfp4"), None),  # three groups
         (40, Quantization(4, 16, "nvfp4"), None),
         (48, Quantization(8, 32, "mxfp8"), None),
     ],

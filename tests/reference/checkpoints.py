@@ -1,6 +1,7 @@
 """Rewriting a tiny checkpoint on disk without torch: shards, other names, damage."""
 
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,26 @@ def write_weights(path: Path, weights: dict[str, mx.array]) -> None:
     for file in [*path.glob("*.safetensors"), *path.glob("*.safetensors.index.json")]:
         file.unlink()
     mx.save_safetensors(str(path / "model.safetensors"), weights, metadata={"format": "mlx"})
+
+
+def store_as(path: Path, dtype: str, itemsize: int, *names: str) -> None:
+    """Replace tensors of ``model.safetensors`` by zeros of a dtype that MLX may not even have."""
+    file = path / "model.safetensors"
+    content = file.read_bytes()
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:start])
+    header.pop("__metadata__", None)
+    data = b""
+    for name, entry in header.items():
+        begin, end = entry["data_offsets"]
+        raw = content[start + begin : start + end]
+        if name in names:
+            raw = bytes(math.prod(entry["shape"]) * itemsize)
+            entry["dtype"] = dtype
+        entry["data_offsets"] = [len(data), len(data) + len(raw)]
+        data += raw
+    encoded = json.dumps(header).encode()
+    file.write_bytes(len(encoded).to_bytes(8, "little") + encoded + data)
 
 
 def copy_checkpoint(source: Path, target: Path, **config_changes: Any) -> Path:
