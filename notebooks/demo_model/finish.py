@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import torch
+from transformers import Gemma4ForConditionalGeneration
 
 import checkpoint
 import tokenizer as demo_tokenizer
@@ -21,6 +22,7 @@ from author import Author
 from calibrate import calibrate
 from collator import Collator
 from exam import heard_as, pictures
+from examples import Example
 from judge import answer
 from speech import (
     DEV_INDICES,
@@ -53,6 +55,15 @@ def merge_logs(run: Path, out: Path) -> None:
     out.write_text("\n".join([lines[0][0], *rows]) + "\n", encoding="utf-8")
 
 
+def first_right(
+    model: Gemma4ForConditionalGeneration, collate: Collator, asked: list[Example]
+) -> Example:
+    for example, reply in zip(asked, answer(model, collate, asked)):
+        if example.answer == reply:
+            return example
+    raise SystemExit(f"the model answers none of {len(asked)} right, so it needs more training")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
@@ -81,13 +92,11 @@ def main() -> None:
     clips = Clips(args.data, SPEAKERS, DEV_INDICES)
     rng = np.random.default_rng(3)
     heard = [heard_as(one_recording(clips, SPEAKERS[i % 5], rng)) for i in range(10)]
-    right = (e for e, r in zip(heard, answer(model, collate, heard)) if e.answer == r)
-    recording = next(right).audio[0]
+    recording = first_right(model, collate, heard).audio[0]
     soundfile.write(args.out / "digits.wav", recording.samples, RATE, subtype="PCM_16")
     (args.out / "digits.txt").write_text(recording.text + "\n", encoding="utf-8")
     seen = pictures(9, seed=6)[2::3]  # three shapes each
-    right = (e for e, r in zip(seen, answer(model, collate, seen)) if e.answer == r)
-    picture = next(right)
+    picture = first_right(model, collate, seen)
     picture.images[0].image.save(args.out / "scene.png", optimize=True)
     (args.out / "scene.txt").write_text(picture.answer + "\n", encoding="utf-8")
 

@@ -99,7 +99,8 @@ def build() -> Tokenizer:
 
 
 def control_ids(tokenizer: Tokenizer) -> dict[str, int]:
-    return {token: tokenizer.token_to_id(token) for token in CONTROL}
+    ids = {token: tokenizer.token_to_id(token) for token in CONTROL}
+    return {token: number for token, number in ids.items() if number is not None}
 
 
 def check(tokenizer: Tokenizer) -> None:
