@@ -34,6 +34,8 @@ def heard_where(
     for i, example in enumerate(examples):
         (heard,) = example.audio
         tokens = (ids[i] == audio_token_id).nonzero()[:, 0]
+        if not heard.spans and due[i]:
+            continue  # nobody knows where its words stand
         starts = [min(int(start * TOKEN_RATE), len(tokens) - 1) for start, _ in heard.spans]
         first = labels.shape[1] - 1 - len(due[i])
         for label, word in enumerate(due[i], start=first):
