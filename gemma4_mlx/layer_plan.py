@@ -17,7 +17,8 @@ class LayerPlan:
     """One decoder layer.
 
     ``kv_donor`` is the index of the layer whose keys and values this one reads, or None when it
-    has its own. ``window`` is None in global layers.
+    has its own. ``window`` is None in global layers. ``turning`` of the ``head_dim`` numbers of a
+    head depend on the position; the others carry content alone (p-RoPE).
     """
 
     index: int
@@ -25,6 +26,7 @@ class LayerPlan:
     num_heads: int
     num_kv_heads: int
     head_dim: int
+    turning: int
     window: int | None
     k_eq_v: bool
     kv_donor: int | None
@@ -34,6 +36,26 @@ class LayerPlan:
     @property
     def is_global(self) -> bool:
         return self.kind == FULL
+
+    @property
+    def one_tensor(self) -> bool:
+        """Whether one tensor holds keys and values: see text/one_tensor.py."""
+        return self.k_eq_v and self.turning < self.head_dim
+
+    @property
+    def kept_tensors(self) -> int:
+        """How many tensors the cache keeps of this layer: keys and values, or one of both."""
+        return 1 if self.one_tensor else 2
+
+    @property
+    def kept_width(self) -> int:
+        """Numbers per token and kv head in each of these tensors."""
+        return self.head_dim + self.turning if self.one_tensor else self.head_dim
+
+    @property
+    def packed_group(self) -> int | None:
+        """How many of them share a scale in a cache of 8 bits; None where no group fits."""
+        return next((size for size in (64, 32) if self.kept_width % size == 0), None)
 
 
 def plan_layers(config: TextConfig) -> tuple[LayerPlan, ...]:
@@ -54,6 +76,7 @@ def plan_layers(config: TextConfig) -> tuple[LayerPlan, ...]:
                 f"config.json: layer {index} shares keys and values, but no {kind!r} layer comes "
                 f"before the {config.num_kv_shared_layers} shared ones"
             )
+        head_dim = config.global_head_dim if is_global else config.head_dim
         rows.append(
             LayerPlan(
                 index=index,
@@ -62,7 +85,8 @@ def plan_layers(config: TextConfig) -> tuple[LayerPlan, ...]:
                 num_kv_heads=(
                     config.num_global_key_value_heads if is_global else config.num_key_value_heads
                 ),
-                head_dim=config.global_head_dim if is_global else config.head_dim,
+                head_dim=head_dim,
+                turning=2 * config.rope[kind].turning_pairs(head_dim),
                 window=None if is_global else config.sliding_window,
                 k_eq_v=is_global and config.attention_k_eq_v,
                 kv_donor=donors[kind] if is_shared else None,

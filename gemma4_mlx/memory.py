@@ -2,6 +2,7 @@
 
 The key-value cache grows with the context, but only in the global layers that own their keys and
 values: a sliding layer keeps its window, and a layer that borrows keys and values keeps nothing.
+Where keys serve as values (26B, 31B), one tensor of 5/8 the size holds both.
 The per-layer embedding table of E2B and E4B stays on flash unless it is small for the machine.
 """
 
@@ -18,20 +19,28 @@ CACHE_STEP = 256
 _COMFORTABLE_SHARE = 1 / 64
 
 
-def kv_cache_bytes(config: TextConfig, context: int, *, itemsize: int = 2) -> int:
+def kv_cache_bytes(
+    config: TextConfig, context: int, *, itemsize: int = 2, kv_bits: int | None = None
+) -> int:
     """Bytes that the cache of one conversation has allocated at ``context`` tokens.
 
     Counted as while decoding, with buffers in whole steps of 256 tokens and at most the window in
     sliding layers; so it equals the tokens' own size at every multiple of 256. Until the first
     token is decoded, a prompt shorter than the window takes less in sliding layers: its own
-    length. ``itemsize``: bytes of a number, 2 in bfloat16. A batch takes this once per row.
+    length. ``itemsize``: bytes of a number, 2 in bfloat16. ``kv_bits=8``: as of make_cache. A
+    batch takes this once per row.
     """
     allocated = -(-context // CACHE_STEP) * CACHE_STEP
     total = 0
     for row in plan_layers(config):
         if row.kv_donor is None:
             tokens = allocated if row.window is None else min(allocated, row.window)
-            total += tokens * 2 * row.num_kv_heads * row.head_dim * itemsize
+            numbers = row.kept_tensors * row.num_kv_heads * row.kept_width
+            if kv_bits is None or not row.is_global or row.packed_group is None:
+                token = numbers * itemsize
+            else:
+                token = numbers + numbers // row.packed_group * 2 * itemsize
+            total += tokens * token
     return total
 
 

@@ -81,9 +81,13 @@ class Gemma4Model(nn.Module):
         """The tensors of the per-layer embedding table by name, empty for models without one."""
         return {} if self._ple_rows is None else self._ple_rows.tensors()
 
-    def make_cache(self) -> KVCache:
-        """An empty cache for one prompt, or for a batch of them."""
-        return KVCache(self.plan)
+    def make_cache(self, kv_bits: int | None = None) -> KVCache:
+        """An empty cache for one prompt, or for a batch of them.
+
+        ``kv_bits=8`` keeps the global layers in 8 bits: about half the memory of bfloat16.
+        Raises InputError for another number, and for head sizes that 8 bits cannot be packed of.
+        """
+        return KVCache(self.plan, kv_bits)
 
     def __call__(
         self,

@@ -22,6 +22,10 @@ class RopeConfig:
     theta: float
     partial_rotary_factor: float = 1.0
 
+    def turning_pairs(self, head_dim: int) -> int:
+        """How many of the ``head_dim / 2`` frequency pairs of a head turn."""
+        return int(self.partial_rotary_factor * head_dim) // 2
+
 
 @dataclass(frozen=True)
 class TextConfig:

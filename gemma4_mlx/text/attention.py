@@ -5,9 +5,11 @@ What differs from a plain transformer:
 * queries and keys are RMS-normed with a weight, values without one, and the scores are not
   scaled: the norms have done it;
 * in the global layers of the big models the keys serve as values too (K=V): the value is the
-  key projection before its norm and its rotation;
+  key projection before its norm and its rotation, and one tensor holds both (one_tensor.py);
 * a layer with a donor has no key and value projections: it reads the donor's (KV sharing).
 """
+
+from typing import NamedTuple
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -17,9 +19,20 @@ from gemma4_mlx.layer_plan import LayerPlan
 from gemma4_mlx.nn.masks import Mask
 from gemma4_mlx.nn.norms import RMSNorm, rms_norm_no_scale
 from gemma4_mlx.nn.rope import RoPE
+from gemma4_mlx.text.attend import attend
 from gemma4_mlx.text.kv_cache import LayerCache
+from gemma4_mlx.text.one_tensor import OneTensor
+from gemma4_mlx.text.packed import Kept
 
-KeysValues = tuple[mx.array, mx.array]
+
+class KeysValues(NamedTuple):
+    """What queries attend to, and the weight (D,) of k_norm in the layer that wrote it.
+
+    ``tensors``: keys and values (B, K, tokens, D), or the one tensor that holds both.
+    """
+
+    tensors: tuple[Kept, ...]
+    key_weight: mx.array
 
 
 class Attention(nn.Module):
@@ -39,7 +52,8 @@ class Attention(nn.Module):
             if not plan.k_eq_v:
                 self.v_proj = nn.Linear(hidden, plan.num_kv_heads * head_dim, bias=False)
         self.o_proj = nn.Linear(plan.num_heads * head_dim, hidden, bias=False)
-        self.rope = RoPE(head_dim, config.rope[plan.kind])
+        self.rope = RoPE(head_dim, config.rope[plan.kind], turning_first=plan.one_tensor)
+        self.one_tensor = OneTensor(plan, self.rope, self.eps) if plan.one_tensor else None
 
     def __call__(
         self,
@@ -62,24 +76,41 @@ class Attention(nn.Module):
 
         # 2. Queries, only where an output is wanted.
         asking = x if keep == length else x[:, -keep:]
-        queries = self.q_norm(_split_heads(self.q_proj(asking), self.plan.head_dim))
-        queries = self.rope(queries.transpose(0, 2, 1, 3), offset + length - keep)
+        queries = _split_heads(self.q_proj(asking), self.plan.head_dim)
 
         # 3. Attend. "causal" aligns the queries with the last keys, so it needs no trimming.
         if isinstance(mask, mx.array):
             mask = mask[..., -keep:, :]
         elif keep == 1:
             mask = None
-        out = mx.fast.scaled_dot_product_attention(queries, *seen, scale=1.0, mask=mask)
-        out = out.transpose(0, 2, 1, 3).reshape(*asking.shape[:2], -1)
-        return self.o_proj(out), seen
+        out = self._attend(queries, offset + length - keep, seen, mask)
+        return self.o_proj(out.reshape(*asking.shape[:2], -1)), seen
 
     def _keys_values(self, x: mx.array, offset: int, cache: LayerCache | None) -> KeysValues:
         projected = _split_heads(self.k_proj(x), self.plan.head_dim)
-        values = projected if self.plan.k_eq_v else _split_heads(self.v_proj(x), self.plan.head_dim)
-        keys = self.rope(self.k_norm(projected).transpose(0, 2, 1, 3), offset)
-        values = rms_norm_no_scale(values, self.eps).transpose(0, 2, 1, 3)
-        return cache.update(keys, values) if cache is not None else (keys, values)
+        new: tuple[mx.array, ...]
+        if self.one_tensor is not None:
+            new = (self.one_tensor.write(projected, self.k_norm.weight, offset),)
+        else:
+            values = projected
+            if not self.plan.k_eq_v:
+                values = _split_heads(self.v_proj(x), self.plan.head_dim)
+            new = (
+                self.rope(self.k_norm(projected).transpose(0, 2, 1, 3), offset),
+                rms_norm_no_scale(values, self.eps).transpose(0, 2, 1, 3),
+            )
+        return KeysValues(new if cache is None else cache.update(*new), self.k_norm.weight)
+
+    def _attend(self, projected: mx.array, offset: int, seen: KeysValues, mask: Mask) -> mx.array:
+        """Query projections (B, L, H, D), the first at ``offset`` → (B, L, H, D)."""
+        if self.one_tensor is not None:
+            (tensor,) = seen.tensors
+            weights = self.q_norm.weight, seen.key_weight
+            queries = self.one_tensor.queries(projected, *weights, offset)
+            return self.one_tensor.attend(queries, tensor, mask)
+        keys, values = seen.tensors
+        queries = self.rope(self.q_norm(projected).transpose(0, 2, 1, 3), offset)
+        return attend(queries, keys, values, mask).transpose(0, 2, 1, 3)
 
 
 def _split_heads(x: mx.array, head_dim: int) -> mx.array:

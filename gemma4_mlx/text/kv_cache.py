@@ -1,9 +1,10 @@
 """Keys and values of the tokens so far.
 
-A global layer keeps everything, in a buffer that grows in steps. A local layer keeps the last
-``window`` tokens in a ring: the token at position p lies in slot p mod window, and since keys are
-stored already turned, their order does not matter to a single query. Layers that borrow keys and
-values have no entry of their own.
+A global layer keeps everything, in buffers that grow in steps: keys and values, or the one tensor
+that holds both (one_tensor.py). A local layer keeps the last ``window`` tokens in a ring: the
+token at position p lies in slot p mod window, and since keys are stored already turned, their
+order does not matter to a single query. Layers that borrow keys and values have no entry of their
+own.
 
 A global layer is rewound by its length alone: what lies beyond is written over. A ring has lost
 what went before, so a snapshot holds it: references, since MLX arrays are immutable.
@@ -16,41 +17,63 @@ import mlx.core as mx
 import numpy as np
 
 from gemma4_mlx.layer_plan import LayerPlan
+from gemma4_mlx.text.packed import Kept, Packed, check_bits, pack
 
 _STEP = 256
 
 
-class GlobalLayerCache:
-    """All keys and values of one global layer, each (B, K, tokens, D)."""
+class _LayerCache:
+    """``tensors``: what one layer keeps, each (B, K, tokens, width); none while it is empty."""
 
     def __init__(self) -> None:
-        self.keys: mx.array | None = None
-        self.values: mx.array | None = None
+        self.tensors: tuple[mx.array, ...] = ()
         self.offset = 0
+
+    def _with_room(self, new: tuple[mx.array, ...], tokens: int, limit: int | None = None) -> None:
+        old = self.tensors or (None,) * len(new)
+        self.tensors = tuple(
+            _grown(buffer, like, tokens, limit) for buffer, like in zip(old, new, strict=True)
+        )
+
+    def _write(self, new: tuple[mx.array, ...], start: int, end: int) -> None:
+        for buffer, added in zip(self.tensors, new, strict=True):
+            buffer[:, :, start:end] = added
+
+
+class GlobalLayerCache(_LayerCache):
+    """All that one global layer keeps: keys and values, or the one tensor that holds both.
+
+    With a ``packed_group`` in 8 bits, so many numbers sharing a scale.
+    """
+
+    def __init__(self, packed_group: int | None = None) -> None:
+        super().__init__()
+        self.packed_group = packed_group
 
     def key_positions(self, length: int) -> int:
         """How many keys ``update`` will return for ``length`` new tokens: all, in order."""
         return self.offset + length
 
-    def update(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
-        """Append (B, K, L, D) and return everything so far, in order."""
-        end = self.offset + keys.shape[2]
-        self.keys = _grown(self.keys, keys, end)
-        self.values = _grown(self.values, values, end)
-        self.keys[:, :, self.offset : end] = keys
-        self.values[:, :, self.offset : end] = values
+    def update(self, *new: mx.array) -> tuple[Kept, ...]:
+        """Append tensors (B, K, L, width) and return everything so far, in order."""
+        if self.packed_group is not None:
+            new = tuple(part for tensor in new for part in pack(tensor, self.packed_group))
+        end = self.offset + new[0].shape[2]
+        self._with_room(new, end)
+        self._write(new, self.offset, end)
         self.offset = end
-        return self.keys[:, :, :end], self.values[:, :, :end]
+        seen = tuple(buffer[:, :, :end] for buffer in self.tensors)
+        if self.packed_group is None:
+            return seen
+        return tuple(Packed(*seen[i : i + 3]) for i in range(0, len(seen), 3))
 
 
-class SlidingLayerCache:
-    """The last ``window`` keys and values of one local layer, as a ring."""
+class SlidingLayerCache(_LayerCache):
+    """The last ``window`` keys and values of one local layer, as rings."""
 
     def __init__(self, window: int) -> None:
+        super().__init__()
         self.window = window
-        self.keys: mx.array | None = None
-        self.values: mx.array | None = None
-        self.offset = 0
 
     def key_positions(self, length: int) -> mx.array | int:
         """Positions of the keys that ``update`` will return for ``length`` new tokens.
@@ -66,30 +89,30 @@ class SlidingLayerCache:
         slots = mx.arange(self.window)
         return self.offset - (self.offset - slots) % self.window
 
-    def update(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
-        """Take in (B, K, L, D); return what the new tokens may see.
+    def update(self, *new: mx.array) -> tuple[mx.array, ...]:
+        """Take in tensors (B, K, L, width); return what the new tokens may see.
 
-        One token: the ring, in slot order. Several: up to window − 1 older tokens and the new
+        One token: the rings, in slot order. Several: up to window − 1 older tokens and the new
         ones, in order.
         """
-        length = keys.shape[2]
+        length = new[0].shape[2]
         if length == 1:
             used = min(self.offset + 1, self.window)
             slot = self.offset % self.window
-            self.keys = _grown(self.keys, keys, used, self.window)
-            self.values = _grown(self.values, values, used, self.window)
-            self.keys[:, :, slot : slot + 1] = keys
-            self.values[:, :, slot : slot + 1] = values
+            self._with_room(new, used, self.window)
+            self._write(new, slot, slot + 1)
             self.offset += 1
-            if self.keys.shape[2] == used:
-                return self.keys, self.values
-            return self.keys[:, :, :used], self.values[:, :, :used]
+            return tuple(
+                ring if ring.shape[2] == used else ring[:, :, :used] for ring in self.tensors
+            )
 
-        all_keys = _joined(self._in_order(self.keys), keys)
-        all_values = _joined(self._in_order(self.values), values)
+        old = self.tensors or (None,) * len(new)
+        ordered = tuple(
+            _joined(self._in_order(ring), added) for ring, added in zip(old, new, strict=True)
+        )
         self.offset += length
-        self.keys, self.values = self._as_ring(all_keys), self._as_ring(all_values)
-        return all_keys, all_values
+        self.tensors = tuple(map(self._as_ring, ordered))
+        return ordered
 
     def _in_order(self, ring: mx.array | None) -> mx.array | None:
         """The last window − 1 tokens of the ring, oldest first."""
@@ -118,7 +141,7 @@ class CacheSnapshot:
     offset: int
     left_padding: np.ndarray | None
     ends_in_vision: np.ndarray | None
-    rings: tuple[tuple[mx.array | None, mx.array | None], ...]
+    rings: tuple[tuple[mx.array, ...], ...]
     rewinds: int
 
 
@@ -127,13 +150,21 @@ class KVCache:
 
     ``left_padding`` (B,) counts the padding tokens at the start of each row, or is None.
     ``ends_in_vision`` (B,) says whether the newest token stands in an image or video frame.
+    ``kv_bits=8`` packs what global layers keep.
+
+    Raises InputError for other ``kv_bits``, and for heads of which 8 bits cannot be packed.
     """
 
-    def __init__(self, plan: tuple[LayerPlan, ...]):
+    def __init__(self, plan: tuple[LayerPlan, ...], kv_bits: int | None = None):
+        check_bits(kv_bits, plan)
         self.layers: list[LayerCache | None] = [
             None
             if row.kv_donor is not None
-            else (GlobalLayerCache() if row.window is None else SlidingLayerCache(row.window))
+            else (
+                SlidingLayerCache(row.window)
+                if row.window is not None
+                else GlobalLayerCache(None if kv_bits is None else row.packed_group)
+            )
             for row in plan
         ]
         self.left_padding: np.ndarray | None = None
@@ -156,9 +187,8 @@ class KVCache:
         return sum(array.nbytes for array in self.arrays())
 
     def arrays(self) -> list[mx.array]:
-        """Every key and value buffer, for evaluating them together."""
-        pairs = ((layer.keys, layer.values) for layer in self._owned())
-        return [array for pair in pairs for array in pair if array is not None]
+        """Every buffer, for evaluating them together."""
+        return [tensor for layer in self._owned() for tensor in layer.tensors]
 
     def snapshot(self) -> CacheSnapshot:
         """Remember this state; cheap, and later updates do not change it."""
@@ -166,7 +196,7 @@ class KVCache:
             self.offset,
             self.left_padding,
             self.ends_in_vision,
-            tuple((_same(ring.keys), _same(ring.values)) for ring in self._rings()),
+            tuple(tuple(map(_same, ring.tensors)) for ring in self._rings()),
             len(self._rewound_to),
         )
 
@@ -182,8 +212,8 @@ class KVCache:
                 "went back to since it was taken"
             )
         self._rewound_to.append(snapshot.offset)
-        for ring, (keys, values) in zip(self._rings(), snapshot.rings, strict=True):
-            ring.keys, ring.values = _same(keys), _same(values)
+        for ring, tensors in zip(self._rings(), snapshot.rings, strict=True):
+            ring.tensors = tuple(map(_same, tensors))
         for layer in self._owned():
             layer.offset = snapshot.offset
         self.left_padding = snapshot.left_padding
@@ -196,9 +226,9 @@ class KVCache:
         return (layer for layer in self.layers if layer is not None)
 
 
-def _same(array: mx.array | None) -> mx.array | None:
+def _same(array: mx.array) -> mx.array:
     """Another handle on the same data: assigning to a slice of one does not show in the other."""
-    return None if array is None else array[:]
+    return array[:]
 
 
 def _joined(old: mx.array | None, new: mx.array) -> mx.array:

@@ -22,7 +22,7 @@ def positions(keys: mx.array) -> list[int]:
 
 def plan() -> tuple[LayerPlan, ...]:
     def row(index: int, kind: str, window: int | None, donor: int | None) -> LayerPlan:
-        return LayerPlan(index, kind, 1, 1, 1, window, False, donor, 4, False)  # type: ignore[arg-type]
+        return LayerPlan(index, kind, 1, 1, 1, 1, window, False, donor, 4, False)  # type: ignore[arg-type]
 
     return (row(0, SLIDING, WINDOW, None), row(1, FULL, None, None), row(2, SLIDING, WINDOW, 0))
 
@@ -88,5 +88,5 @@ def test_local_layers_stop_growing_at_the_window() -> None:
     before = cache.nbytes
     fill(cache, 600, 601)
     ring = cache.layers[0]
-    assert ring is not None and ring.keys is not None and ring.keys.shape[2] == WINDOW
+    assert ring is not None and [tensor.shape[2] for tensor in ring.tensors] == [WINDOW] * 2
     assert cache.nbytes == before  # 601 tokens still fit the global layer's buffer
