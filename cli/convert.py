@@ -114,6 +114,10 @@ def convert(
 
     from gemma4_convert.convert import carry_out
 
+    if report:  # what makes it impossible is told before anything is written
+        from gemma4_convert.report import open_processor
+
+        open_processor(plan.source, plan.config)
     began = time.monotonic()
     pace = Pace("writing")
     done = carry_out(plan, target, progress=pace, notice=notice, force=force)
@@ -154,23 +158,15 @@ def _refuse_conflicts(
     """Wrong usage: options that ask for different things, or mean nothing without another."""
     ways = {
         "--recipe": recipe is not None,
-        "--bits and --mode": bits is not None or mode is not None,
+        "--bits": bits is not None,
+        "--mode": mode is not None,
         "--dtype": dtype is not None,
     }
     given = [name for name, is_given in ways.items() if is_given]
-    if len(given) > 1:
+    if len(given) > 1 and given != ["--bits", "--mode"]:
         raise typer.BadParameter(f"{' and '.join(given)} ask for different things: give one")
     if group_size is not None and bits is None and mode is None:
         raise typer.BadParameter("--group-size is of use with --bits only")
-    if mode is not None and mode is not Mode.AFFINE:
-        from gemma4_convert.policy import FIXED_MODES
-
-        only_bits, only_group = FIXED_MODES[mode]
-        if bits not in (None, only_bits) or group_size not in (None, only_group):
-            raise typer.BadParameter(
-                f"--mode {mode} always has {only_bits} bits in groups of {only_group}: leave "
-                "--bits and --group-size out"
-            )
 
 
 def _recipe(

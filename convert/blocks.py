@@ -21,6 +21,7 @@ from gemma4_convert.plan import PlannedTensor
 from gemma4_mlx.errors import CheckpointError
 from gemma4_mlx.loading.dtypes import STORED_DTYPES, as_stored
 from gemma4_mlx.loading.rename import in_our_layout
+from gemma4_mlx.tensor_shapes import CLIP_BOUNDS
 
 # Of the source, at a time. MLX's CPU backend packs nvfp4 with forty times this in intermediates.
 BLOCK_BYTES = 8 * 2**20
@@ -37,6 +38,10 @@ class Block:
 
     parts: Mapping[str, mx.array]
     source_bytes: int
+
+
+class UnfitNumbers(CheckpointError):
+    """The source holds what no weight can be, or what the dtype asked for cannot hold."""
 
 
 class SourceFiles:
@@ -110,17 +115,44 @@ def blocks(
 
     ``dtype`` ("bfloat16", "float16", "float32") is what tensors are cast to before they are packed;
     None keeps theirs.
+
+    Raises UnfitNumbers for NaN and infinity: packed, they would become numbers like any other.
     """
-    waiting: Block | None = None
+    waiting: _Computed | None = None
     for tensor in tensors:
         for rows in _source_rows(tensor, files, block_bytes):
-            block = Block(_packed(rows, tensor, dtype), rows.nbytes)
-            mx.async_eval(list(block.parts.values()))
+            computed = _Computed(tensor, rows, dtype)
             if waiting is not None:
-                yield waiting
-            waiting = block
+                yield waiting.block()
+            waiting = computed
     if waiting is not None:
-        yield waiting
+        yield waiting.block()
+
+
+class _Computed:
+    """A block while it is computed, and whether its numbers are fit for it."""
+
+    def __init__(self, tensor: PlannedTensor, rows: mx.array, dtype: str | None):
+        self.tensor, self.rows, self.dtype = tensor, rows, dtype
+        cast = rows if dtype is None else rows.astype(getattr(mx, dtype))
+        self.parts = _packed(cast, tensor)
+        # An infinite bound is one that does not clip.
+        is_bound = tensor.name.rpartition(".")[2] in CLIP_BOUNDS
+        self.is_fit = (~mx.isnan(cast) if is_bound else mx.isfinite(cast)).all()
+        mx.async_eval(self.is_fit, *self.parts.values())
+
+    def block(self) -> Block:
+        if not self.is_fit.item():
+            raise UnfitNumbers(self._unfit())
+        return Block(self.parts, self.rows.nbytes)
+
+    def _unfit(self) -> str:
+        name, file = self.tensor.path, self.tensor.source.file
+        if not mx.isfinite(self.rows).all().item():
+            what = "NaN" if mx.isnan(self.rows).any().item() else "infinite numbers"
+            return f"{name} holds {what} in {file}: download it again, or save the model again"
+        largest = mx.abs(self.rows.astype(mx.float32)).max().item()
+        return f"{name} holds {largest:.3g}, too large for {self.dtype}: convert to bfloat16"
 
 
 def _source_rows(tensor: PlannedTensor, files: SourceFiles, block_bytes: int) -> Iterator[mx.array]:
@@ -178,9 +210,7 @@ def _read(
     return as_stored(mx.array(host), info.dtype)
 
 
-def _packed(rows: mx.array, tensor: PlannedTensor, dtype: str | None) -> dict[str, mx.array]:
-    if dtype is not None:
-        rows = rows.astype(getattr(mx, dtype))
+def _packed(rows: mx.array, tensor: PlannedTensor) -> dict[str, mx.array]:
     how = tensor.quantization
     if how is None:
         return {tensor.name: rows}

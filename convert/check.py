@@ -126,6 +126,8 @@ def _difference(source: mx.array, parts: dict[str, mx.array], tensor: PlannedTen
     ).astype(mx.float32)
     if not mx.isfinite(unpacked).all().item():
         return "unpacks to numbers that are not finite"
+    if not mx.isfinite(source).all().item():
+        return "the source is not finite here: no weight can be so"
     groups = source.astype(mx.float32).reshape(len(source), -1, how.group_size)
     error = mx.abs(groups - unpacked.reshape(groups.shape)).max(axis=-1)
     excess = error - _allowed(groups, how, scales_dtype)

@@ -98,6 +98,11 @@ class Partial:
         self._finished[final.name] = list(checksums)
         self._write()
 
+    def forget(self) -> None:
+        """Take nothing as finished: what is there is of no use to a later run."""
+        self._finished = {}
+        self._write()
+
     def kept(self) -> int:
         """How many finished files wait for the conversion to go on."""
         recorded = self._read() or {"finished": {}}

@@ -29,6 +29,7 @@ DTYPES: Mapping[str, str] = {"bfloat16": "BF16", "float16": "F16", "float32": "F
 SHORT_DTYPES: Mapping[str, str] = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
 KEEP = "keep"
 ROUTER_BITS = 8
+EMBEDDING_BITS = 6
 
 _KEYS = ("description", "dtype", "smaller_groups", "groups")
 _GROUP_KEYS = ("bits", "group_size", "mode")
@@ -76,6 +77,10 @@ class Recipe:
 def plain_recipe(bits: int | None, group_size: int | None = None, mode: str = "affine") -> Recipe:
     """The decoder, the embedding and its per-layer table as asked; the rest is protected.
 
+    In other modes than ``affine`` the embedding, which is the output layer too, is packed affinely
+    all the same: MLX looks its rows up in bfloat16, whatever the model computes in, and their 4
+    bits are too few for it.
+
     The router always has 8 bits: it only chooses, and a wrong choice costs a whole expert. Towers
     and projectors are kept: they are small, and low bits are heard and seen.
 
@@ -87,6 +92,8 @@ def plain_recipe(bits: int | None, group_size: int | None = None, mode: str = "a
     groups["router"] = Quantization.asked(
         ROUTER_BITS, asked.group_size if mode == "affine" else None
     )
+    if mode != "affine":
+        groups["embedding"] = Quantization.asked(max(asked.bits, EMBEDDING_BITS))
     name = f"{asked.bits}bit-g{asked.group_size}" if mode == "affine" else mode
     return Recipe(name, f"decoder and embeddings in {asked}", groups)
 

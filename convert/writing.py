@@ -15,7 +15,7 @@ from pathlib import Path
 
 import mlx.core as mx
 
-from gemma4_convert.blocks import SourceFiles, blocks, small_cache, source_bytes
+from gemma4_convert.blocks import SourceFiles, UnfitNumbers, blocks, small_cache, source_bytes
 from gemma4_convert.destination import (
     publish,
     refuse_existing,
@@ -42,6 +42,10 @@ SHARD_BYTES = 2 * 1024**3
 Progress = Callable[[int, int], None]
 
 
+class _Changed(CheckpointError):
+    """The source is not what it was when the conversion began."""
+
+
 def write_conversion(
     plan: ConversionPlan,
     dest: Path,
@@ -58,8 +62,9 @@ def write_conversion(
     what is kept of this one. ``force`` replaces a checkpoint at ``dest`` once the new one is whole.
 
     Raises InputError for a ``dest`` that exists or holds the source, is being converted to by
-    another process, or has no room on its disk; CheckpointError for a source that changes or
-    cannot be read. What is finished until then is kept for the same call to go on from.
+    another process, or has no room on its disk; CheckpointError for a source that changes, cannot
+    be read or holds NaN. Unless the source is at fault, what is finished until then is kept for
+    the same call to go on from.
     """
     dest = Path(os.path.realpath(dest))
     report, tell = progress or (lambda done, total: None), notice or (lambda message: None)
@@ -83,16 +88,19 @@ def write_conversion(
                 _write_shards(plan, shards, missing, partial, report)
                 for name, content in extras.items():
                     write_file(partial.model / name, content)
+                if _fingerprint(plan, files, shards) != fingerprint:
+                    raise _Changed(
+                        f"{plan.source} changed while it was converted: convert it again when "
+                        "nothing else writes there"
+                    )
+                publish(partial, dest)
+            except (UnfitNumbers, _Changed):  # with another source no file of this one will do
+                partial.forget()
+                raise
             except BaseException:  # Ctrl-C above all
                 if partial.kept():
                     tell(_what_is_kept(partial, shards))
                 raise
-            if _fingerprint(plan, files, shards) != fingerprint:
-                raise CheckpointError(
-                    f"{plan.source} changed while it was converted: convert it again when nothing "
-                    "else writes there"
-                )
-            publish(partial, dest)
     except OSError as error:
         raise _unwritable(dest, error) from error
 

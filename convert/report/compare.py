@@ -33,7 +33,7 @@ def compare(
     tokenizer; InputError for an empty text.
     """
     variants = load_variants(source, dest)
-    samples, notes = make_samples(open_processor(dest, variants[RESULT].model), text)
+    samples, notes = make_samples(open_processor(dest, variants[RESULT].model.config), text)
     comparisons = measure(variants, samples, progress)
     return Report(checkpoint_name(source), checkpoint_name(dest), comparisons, notes)
 

@@ -16,9 +16,8 @@ from typing import Any
 import mlx.core as mx
 import numpy as np
 
-from gemma4_mlx.config import Modality
+from gemma4_mlx.config import Gemma4Config, Modality
 from gemma4_mlx.errors import CheckpointError, InputError
-from gemma4_mlx.model import Gemma4Model
 from gemma4_mlx.processing.processor import Processor
 from gemma4_mlx.speech.prompts import speech_prompt
 
@@ -69,14 +68,14 @@ def read_text(file: Path) -> str:
     return text
 
 
-def open_processor(path: Path, model: Gemma4Model) -> Processor:
+def open_processor(path: Path, config: Gemma4Config) -> Processor:
     """The processor of a checkpoint; CheckpointError without a tokenizer to read texts with."""
     if not (path / "tokenizer.json").is_file():
         raise CheckpointError(
             f"{path} has no tokenizer.json, and a report compares what the models make of a text: "
             "copy it from the original checkpoint, or convert without a report"
         )
-    return Processor.from_dir(path, model.config)
+    return Processor.from_dir(path, config)
 
 
 def make_samples(processor: Processor, text: str | None) -> tuple[list[Sample], list[str]]:

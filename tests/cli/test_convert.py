@@ -264,8 +264,6 @@ def test_a_context_beyond_the_model_is_said(gemma4: Run, source: Path) -> None:
         ["{source}", "--bits", "4", "--dtype", "float16"],
         ["{source}", "--group-size", "64"],
         ["{source}", "--recipe", "8bit", "--group-size", "64"],
-        ["{source}", "--mode", "mxfp4", "--bits", "8"],
-        ["{source}", "--mode", "nvfp4", "--group-size", "64"],
         ["{source}", "--mode", "int4"],
         ["{source}", "--dtype", "int8"],
         ["{source}", "--bits", "four"],
@@ -288,6 +286,8 @@ def test_wrong_usage_is_2(gemma4: Run, source: Path, options: list[str], tmp_pat
     [
         (["--bits", "7"], ["7 bits in groups of 64", "(2, 3, 4, 5, 6, 8)"]),
         (["--bits", "4", "--group-size", "48"], ["groups of 48", "(32, 64, 128)"]),
+        (["--mode", "mxfp4", "--bits", "8"], ["mxfp4 with 8 bits", "4 bits in groups of 32"]),
+        (["--mode", "nvfp4", "--group-size", "64"], ["nvfp4", "4 bits in groups of 16"]),
         (["--recipe", "tiny"], ["no recipe 'tiny'", "balanced"]),
         (["--recipe", "none.toml"], ["none.toml"]),
         (["--recipe", "bad.toml"], ["bad.toml", "groups.mpl", "attention, mlp"]),
@@ -379,6 +379,48 @@ def test_bad_sources(
     for options in (["--plan"], []):
         refused(gemma4("convert", source, *options), *words)
     assert contents(tmp_path) == [source.name]
+
+
+@pytest.mark.parametrize("options", [[], ["--dtype", "float32"]])
+@pytest.mark.parametrize("number", [float("nan"), float("-inf")])
+def test_what_no_weight_can_be_is_refused(
+    gemma4: Run, source: Path, number: float, options: list[str], tmp_path: Path
+) -> None:
+    """Packed, NaN would become a number like any other."""
+    name = "model.language_model.layers.1.self_attn.q_proj.weight"
+    weights = read_weights(source)
+    weights[name][3, 5] = number
+    write_weights(source, weights)
+    words = [name.removeprefix("model."), "model.safetensors", "download it again"]
+    refused(gemma4("convert", source, "x", *options), *words)
+    assert contents(tmp_path) == [source.name]
+
+
+def test_numbers_too_large_for_float16_are_refused(
+    gemma4: Run, source: Path, tmp_path: Path
+) -> None:
+    weights = read_weights(source)
+    weights["model.language_model.layers.0.input_layernorm.weight"][0] = 2**17
+    write_weights(source, weights)
+    result = gemma4("convert", source, "x", "--dtype", "float16")
+    assert result.status == 1
+    for words in ("layers.0.input_layernorm.weight", "1.31e+05", "float16", "convert to bfloat16"):
+        assert words in result.err.splitlines()[-1]
+    assert contents(tmp_path) == [source.name]
+    assert gemma4("convert", source, "x", "--dtype", "bfloat16").status == 0
+
+
+def test_a_report_that_cannot_be_made_is_told_before_anything_is_written(
+    gemma4: Run, source: Path, tmp_path: Path
+) -> None:
+    (source / "tokenizer.json").unlink(missing_ok=True)
+    refused(gemma4("convert", source, "x", "--report"), "no tokenizer.json", "without a report")
+    assert contents(tmp_path) == [source.name]
+
+
+def test_options_that_ask_for_different_things_are_named(gemma4: Run, source: Path) -> None:
+    result = gemma4("convert", source, "--bits", "4", "--recipe", "small")
+    assert "--recipe and --bits ask" in " ".join(result.err.split()) and "--mode" not in result.err
 
 
 def test_a_quantized_source(gemma4: Run, source: Path) -> None:

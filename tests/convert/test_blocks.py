@@ -6,7 +6,14 @@ from pathlib import Path
 import mlx.core as mx
 import pytest
 
-from gemma4_convert.blocks import Block, SourceFiles, blocks, small_cache, source_bytes
+from gemma4_convert.blocks import (
+    Block,
+    SourceFiles,
+    UnfitNumbers,
+    blocks,
+    small_cache,
+    source_bytes,
+)
 from gemma4_convert.plan import ConversionPlan, PlannedTensor, make_plan
 from gemma4_mlx.errors import CheckpointError
 from gemma4_mlx.loading.dtypes import STORED_DTYPES
@@ -88,17 +95,27 @@ def test_progress_counts_every_byte_once() -> None:
         assert sum(map(source_bytes, plan.tensors)) == sum(used.values())
 
 
-def test_bits_that_are_no_number_stay(tmp_path: Path) -> None:
-    """What is only copied is copied bit by bit, NaNs with their payload too."""
+@pytest.mark.parametrize("recipe", ["unquantized", "4 bits"])
+def test_what_is_no_number_is_refused_but_in_clip_bounds(recipe: str, tmp_path: Path) -> None:
     source = copy_checkpoint(goldens.checkpoint("e2b"), tmp_path / "source")
-    plan = make_plan(source, RECIPES["unquantized"])
-    norm = next(tensor for tensor in plan.tensors if tensor.name.endswith("model.norm.weight"))
-    with norm.source.file.open("r+b") as file:
-        file.seek(norm.source.start)
-        file.write(b"\x01\x7f\xff\xff")
-    (block,) = block_list(norm, SMALL)
-    bits = block.parts[norm.name].view(mx.uint16).reshape(-1)
-    assert bits[:2].tolist() == [0x7F01, 0xFFFF]
+    plan = make_plan(source, RECIPES[recipe])
+    for end, bits, word in (
+        ("model.norm.weight", b"\x81\x7f", "NaN"),
+        ("layers.0.self_attn.q_proj.weight", b"\xc0\x7f", "NaN"),
+        ("layers.0.self_attn.q_proj.weight", b"\x80\xff", "infinite numbers"),
+        (".input_min", b"\x80\xff", None),
+        (".input_min", b"\xc0\xff", "NaN"),
+    ):
+        tensor = next(tensor for tensor in plan.tensors if tensor.name.endswith(end))
+        with tensor.source.file.open("r+b") as file:
+            file.seek(tensor.source.start)
+            file.write(bits)
+        if word is None:
+            (block,) = block_list(tensor, SMALL)
+            assert block.parts[tensor.name].item() == -float("inf")
+        else:
+            with pytest.raises(UnfitNumbers, match=f"{tensor.path} holds {word}"):
+                block_list(tensor, SMALL)
 
 
 def test_a_file_cut_short_while_it_is_read(tmp_path: Path) -> None:

@@ -86,9 +86,22 @@ def test_plain_bits_protect_router_and_towers() -> None:
             f"{LAYER}.input_layernorm.weight",
         ):
             assert recipe.quantization(path, (256, 256)) == (None, None)
-        for path in (f"{LAYER}.mlp.up_proj.weight", "language_model.embed_tokens.weight", TABLE):
+        for path in (f"{LAYER}.mlp.up_proj.weight", TABLE):
             assert recipe.quantization(path, (256, 256))[0] == recipe.groups["mlp"]
     assert plain_recipe(None, mode="mxfp8").groups["attention"] == Quantization(8, 32, "mxfp8")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "expected"),
+    [
+        (plain_recipe(3, 32), Quantization(3, 32)),
+        (plain_recipe(None, mode="mxfp4"), Quantization(6, 64)),
+        (plain_recipe(None, mode="nvfp4"), Quantization(6, 64)),
+        (plain_recipe(None, mode="mxfp8"), Quantization(8, 64)),
+    ],
+)
+def test_the_embedding_of_plain_recipes_is_affine(recipe: Recipe, expected: Quantization) -> None:
+    assert recipe.groups["embedding"] == expected
 
 
 def test_names_tell_recipes_apart() -> None:
