@@ -39,8 +39,8 @@ wheel: $(BIN)/.installed-dev ## Build the wheel into dist/
 parity: $(BIN)/.installed-test ## Compare with transformers and write the figures into README.md
 	$(BIN)/python -m tests.parity --write README.md
 
-bench: $(BIN)/.installed-test ## Measure a conversion beside mlx-lm and mlx-vlm (20 GB of disk)
-	$(BIN)/python -m tests.bench.conversion $(ARGS)
+bench: $(BIN)/.installed-test ## Measure speed beside mlx-lm and mlx-vlm (tables: BENCHMARKS.md)
+	$(BIN)/python -m tests.bench $(ARGS)
 
 goldens: $(BIN)/.installed-test ## Make the reference outputs of the fast tests again (needs torch)
 	$(BIN)/python -m tests.goldens.generate

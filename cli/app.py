@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from gemma4_cli.bench import bench
 from gemma4_cli.chat import chat
 from gemma4_cli.convert import convert
 from gemma4_cli.generate import generate
@@ -54,3 +55,4 @@ app.command("list")(list_models)
 app.command()(rm)
 app.command()(use)
 app.command()(info)
+app.command()(bench)

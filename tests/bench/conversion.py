@@ -1,7 +1,7 @@
 """Memory and time of a conversion to 4 bits, beside mlx-lm and mlx-vlm on the same source.
 
-    make bench                                      # the whole E2B and two layers of the 26B
-    make bench ARGS="--small --only ours mlx-lm"
+    make bench ARGS=conversion                      # the whole E2B and two layers of the 26B
+    make bench ARGS="conversion --small --only ours mlx-lm"
 
 Sources are random and of the released shapes (see ``checkpoints.py``). Everyone packs plainly:
 4 bits, affine, groups of 64. mlx-lm leaves the towers out and mlx-vlm packs embed_audio too, so
@@ -49,7 +49,7 @@ def _family(family: str, small: bool, programs: list[str], base: Measured, folde
     source = folder / family
     # In a process of its own: a child begins with the size of its parent.
     make = [sys.executable, "-m", "tests.bench.checkpoints", family, str(source)]
-    made = run(make + ["--small"] * small, folder / "log")
+    made = run(make + ["--scale", "small"] * small, folder / "log")
     if made.code:
         print((folder / "log").read_text())
         return 1

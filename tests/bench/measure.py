@@ -1,0 +1,124 @@
+"""One engine on one checkpoint, in a process of its own; prints its figures as one line of JSON.
+
+    python -m tests.bench.measure ours CHECKPOINT operations
+    python -m tests.bench.measure mlx-vlm CHECKPOINT speed --prompts 32 512 --tokens 64
+
+The host's share of a step is the processor time of the thread that runs the loop: building the
+graph and handing it to MLX, while waiting for the device costs nothing. It is what stays with the
+host whatever the device is, and other work on the machine hardly touches it. The time within
+``mx.async_eval`` is told apart as dispatch; what it does on a GPU is another thing than on a CPU.
+"""
+
+import argparse
+import json
+import random
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+
+from tests.bench import graph
+from tests.bench.engines import ENGINES, Tokens
+
+# Below are ids of control tokens and placeholders, in every checkpoint of this folder.
+FIRST_ID = 64
+# Steps before anything is timed: kernels are compiled and buffers grown in them.
+WARM_UP = 8
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("engine", choices=ENGINES)
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("what", choices=("operations", "speed"))
+    parser.add_argument("--prompts", nargs="+", type=int, default=[32], help="lengths, in tokens")
+    parser.add_argument("--tokens", type=int, default=64, help="to decode after each prompt")
+    options = parser.parse_args()
+    if options.what == "operations":
+        graph.use_stand_ins()
+    vocabulary = json.loads((options.checkpoint / "config.json").read_text())["vocab_size"]
+    tokens = ENGINES[options.engine](options.checkpoint)
+    prompts = [prompt(length, vocabulary) for length in options.prompts]
+    if options.what == "operations":
+        figures = [_operations(tokens, ids) for ids in prompts]
+    else:
+        figures = [_speed(tokens, ids, options.tokens) for ids in prompts]
+    print(json.dumps(figures))
+
+
+def prompt(length: int, vocabulary: int) -> list[int]:
+    """Random ids, the same for everyone."""
+    draw = random.Random(length)
+    return [draw.randrange(FIRST_ID, vocabulary) for _ in range(length)]
+
+
+def _operations(tokens: Tokens, ids: Sequence[int]) -> dict[str, Any]:
+    found = graph.of_a_step(tokens(ids, 2 * WARM_UP), WARM_UP)
+    return {
+        "prompt": len(ids),
+        "operations": found.total,
+        "kernels": found.kernels,
+        "kinds": dict(found.kinds.most_common()),
+    }
+
+
+def _speed(tokens: Tokens, ids: Sequence[int], count: int) -> dict[str, Any]:
+    """Medians over the steps of one reply; the prompt is read once before, to warm up."""
+    for _ in tokens(ids, WARM_UP):
+        pass
+    mx.synchronize()
+    mx.reset_peak_memory()
+
+    # One more than is timed: a loop that knows its last token builds no step after it.
+    steps = tokens(ids, WARM_UP + count + 1)
+    start = time.perf_counter()
+    next(steps)
+    first = time.perf_counter() - start
+    for _ in range(WARM_UP - 1):
+        next(steps)
+    within = _Stopwatch(mx.async_eval)
+    mx.async_eval = within
+    wall, host, dispatch = [], [], []
+    try:
+        for _ in range(count):
+            within.seconds = 0.0
+            before, thread = time.perf_counter(), time.thread_time()
+            next(steps)
+            host.append(time.thread_time() - thread)
+            wall.append(time.perf_counter() - before)
+            dispatch.append(within.seconds)
+    finally:
+        mx.async_eval = within.function
+    building = [whole - part for whole, part in zip(host, dispatch, strict=True)]
+    return {
+        "prompt": len(ids),
+        "prefill_tps": len(ids) / first,
+        "decode_tps": count / sum(wall),
+        "median_decode_tps": 1 / statistics.median(wall),
+        "host": statistics.median(host),
+        "build": statistics.median(building),
+        "least_host": min(host),
+        "least_build": min(building),
+        "peak_memory": mx.get_peak_memory(),
+    }
+
+
+class _Stopwatch:
+    """A function that tells how much of this thread's processor time its calls have taken."""
+
+    def __init__(self, function: Callable[..., Any]):
+        self.function, self.seconds = function, 0.0
+
+    def __call__(self, *arguments: Any) -> Any:
+        start = time.thread_time()
+        try:
+            return self.function(*arguments)
+        finally:
+            self.seconds += time.thread_time() - start
+
+
+if __name__ == "__main__":
+    main()
