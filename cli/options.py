@@ -15,17 +15,18 @@ Model = Annotated[
         show_default=False,
     ),
 ]
+# Not "readable": what cannot be read is told with the other faults of files, in one line each.
 Image = Annotated[
     list[Path] | None,
-    typer.Option("--image", "-i", help="A picture to show it; may be repeated."),
+    typer.Option("--image", "-i", help="A picture to show it; may be repeated.", readable=False),
 ]
 Audio = Annotated[
     list[Path] | None,
-    typer.Option("--audio", "-a", help="A recording to play it; may be repeated."),
+    typer.Option("--audio", "-a", help="A recording to play it; may be repeated.", readable=False),
 ]
 Video = Annotated[
     list[Path] | None,
-    typer.Option("--video", "-v", help="A video to show it; may be repeated."),
+    typer.Option("--video", "-v", help="A video to show it; may be repeated.", readable=False),
 ]
 System = Annotated[str | None, typer.Option("--system", "-s", help="The system message.")]
 Think = Annotated[bool, typer.Option("--think", help="Let the model think before it answers.")]

@@ -27,7 +27,9 @@ class Format(StrEnum):
 
 
 def transcribe(
-    files: Annotated[list[Path], typer.Argument(help="Recordings.", metavar="FILE...")],
+    files: Annotated[
+        list[Path], typer.Argument(help="Recordings.", metavar="FILE...", readable=False)
+    ],
     model: options.Model = None,
     language: Annotated[
         str | None,

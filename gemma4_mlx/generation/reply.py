@@ -16,13 +16,15 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from gemma4_mlx.generation.text_stream import TextStream
-from gemma4_mlx.generation.tool_calls import ToolCallSyntaxError, parse_tool_call
+from gemma4_mlx.generation.tool_calls import QUOTE, ToolCallSyntaxError, parse_tool_call
 
 if TYPE_CHECKING:
     from gemma4_mlx.processing.tokenizer import Tokenizer
 
 OPEN_CHANNEL, CLOSE_CHANNEL = "<|channel>", "<channel|>"
 OPEN_CALL, CLOSE_CALL = "<|tool_call>", "<tool_call|>"
+# Stands for the <|"|> token while a call is read: half a character, which no decoded text holds.
+_QUOTE_MARK = "\ud800"
 _THOUGHT_HEADER = "thought\n"
 
 
@@ -66,6 +68,7 @@ class ReplyReader:
         self._close_channel = backend.token_to_id(CLOSE_CHANNEL)
         self._open_call = backend.token_to_id(OPEN_CALL)
         self._close_call = backend.token_to_id(CLOSE_CALL)
+        self._quote = backend.token_to_id(QUOTE)
         # Other control tokens (padding, media marks) mean nothing in a reply and are not shown.
         self._hidden = {i for i, t in backend.get_added_tokens_decoder().items() if t.special}
         self._stream = TextStream(tokenizer)
@@ -89,7 +92,10 @@ class ReplyReader:
             self._call_ids.append(token_id)
             if token_id == self._close_call:
                 return self._enter(_Part.TEXT)
-            self._held += self._stream.add(token_id)  # the <|"|> tokens show as their spelling
+            if token_id == self._quote:
+                self._held += self._stream.flush() + _QUOTE_MARK
+            else:
+                self._held += self._stream.add(token_id)
             return Delta()
         if token_id in self._hidden:
             return Delta()
@@ -133,12 +139,14 @@ class ReplyReader:
     def _close(self, call: str, delta: Delta) -> None:
         """Turn what stood between the call tokens into a call, or give it back as text."""
         try:
-            name, arguments = parse_tool_call(call)
+            name, arguments = parse_tool_call(call, _QUOTE_MARK)
         except ToolCallSyntaxError as error:
             whole = self._call_ids[-1] == self._close_call
-            delta.text += OPEN_CALL + call + (CLOSE_CALL if whole else "")
+            shown = call.replace(_QUOTE_MARK, QUOTE)
+            delta.text += OPEN_CALL + shown + (CLOSE_CALL if whole else "")
             self.text_ids += self._call_ids
-            delta.notices.append(f"a function call could not be read and is shown as text: {error}")
+            why = str(error).replace(ascii(_QUOTE_MARK)[1:-1], QUOTE)
+            delta.notices.append(f"a function call could not be read and is shown as text: {why}")
             return
         delta.tool_calls.append(
             {

@@ -22,12 +22,15 @@ class ToolCallSyntaxError(ValueError):
     """The model wrote something between the call tokens that is not a call."""
 
 
-def parse_tool_call(text: str) -> tuple[str, dict[str, Any]]:
+def parse_tool_call(text: str, quote: str = QUOTE) -> tuple[str, dict[str, Any]]:
     """The name and arguments of one call, given what stands between the two call tokens.
+
+    ``quote`` is what the quotation token shows as; a reader of ids gives something that no text
+    can spell, or a string that spells the token would end there.
 
     Raises ToolCallSyntaxError with the position of what was not understood.
     """
-    scanner = _Scanner(text)
+    scanner = _Scanner(text, quote)
     scanner.expect("call:")
     name = scanner.name("a function name")
     try:
@@ -41,8 +44,8 @@ def parse_tool_call(text: str) -> tuple[str, dict[str, Any]]:
 class _Scanner:
     """Recursive descent over the text; ``position`` is the next character to read."""
 
-    def __init__(self, text: str):
-        self.text, self.position = text, 0
+    def __init__(self, text: str, quote: str):
+        self.text, self.quote, self.position = text, quote, 0
 
     def fail(self, expected: str) -> ToolCallSyntaxError:
         found = self.text[self.position : self.position + 12] or "the end"
@@ -81,11 +84,11 @@ class _Scanner:
 
     def string(self) -> str:
         """The rest of a string whose opening quote has been read."""
-        close = self.text.find(QUOTE, self.position)
+        close = self.text.find(self.quote, self.position)
         if close < 0:
             raise self.fail(f"a closing {QUOTE}")
         value = self.text[self.position : close]
-        self.position = close + len(QUOTE)
+        self.position = close + len(self.quote)
         return value
 
     def mapping(self) -> dict[str, Any]:
@@ -95,7 +98,7 @@ class _Scanner:
             return values
         while True:
             # Nested keys are sometimes quoted: the older templates showed them so.
-            key = self.string() if self.accept(QUOTE) else self.name("a key")
+            key = self.string() if self.accept(self.quote) else self.name("a key")
             self.expect(":")
             values[key] = self.value()
             if self.accept("}"):
@@ -113,7 +116,7 @@ class _Scanner:
             self.expect(",")
 
     def value(self) -> Any:
-        if self.accept(QUOTE):
+        if self.accept(self.quote):
             return self.string()
         self.skip_space()
         if self.text.startswith("{", self.position):

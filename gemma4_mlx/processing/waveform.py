@@ -19,6 +19,7 @@ import numpy as np
 from gemma4_mlx.errors import InputError, MediaError
 from gemma4_mlx.processing.mp3_frames import count_frames, with_info_frame
 from gemma4_mlx.processing.sources import Source, as_array, find_source
+from gemma4_mlx.processing.whole_recordings import refuse_cut_short
 
 # The delay of MP3 encoders and decoders and the padding of the last frame, counted or not.
 _MP3_SLACK = 4 * 1152
@@ -140,6 +141,8 @@ def _open(source: Source) -> Any:
     """The recording as an open ``soundfile.SoundFile``; None when libsndfile does not know it."""
     import soundfile
 
+    with source.open() as raw:
+        refuse_cut_short(raw, source.name)
     target = source.open() if source.path is None else str(source.path)
     try:
         file = soundfile.SoundFile(target)
@@ -154,7 +157,6 @@ def _open(source: Source) -> Any:
         file.close()
         raise MediaError(f"{source.name} has no sound in it: zero samples")
     _check_rate(file.samplerate, source.name)
-    _check_wav_is_whole(source)
     return file
 
 
@@ -175,27 +177,6 @@ def _counted_mp3(source: Source, file: Any) -> Any:
             f"{length.samples} found"
         )
     return soundfile.SoundFile(io.BytesIO(with_info_frame(data, length)))
-
-
-def _check_wav_is_whole(source: Source) -> None:
-    """libsndfile reads a WAV that was cut off without a word; its header says what is missing."""
-    with source.open() as file:
-        head = file.read(12)
-        if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
-            return
-        while len(chunk := file.read(8)) == 8:
-            promised = int.from_bytes(chunk[4:], "little")
-            at = file.tell()
-            if chunk[:4] == b"data":
-                held = file.seek(0, os.SEEK_END) - at
-                # The largest sizes mark a stream whose length was not known when it began.
-                if held < promised < 0x7FFFFF00:
-                    raise MediaError(
-                        f"{source.name} is cut short: its header promises {promised} bytes of "
-                        f"sound, it holds {held}"
-                    )
-                return
-            file.seek(at + promised + promised % 2)
 
 
 def _part(samples: np.ndarray, rate: float, start: float, end: float | None) -> np.ndarray:

@@ -1,9 +1,12 @@
 """``gemma4 transcribe``."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 Run = Callable[..., Any]
 
@@ -34,6 +37,26 @@ def test_a_file_that_fails_does_not_stop_the_others(
     assert result.err.splitlines()[-1].startswith("gemma4: 2 of 4 files failed: ")
     assert str(bad) in result.err.splitlines()[-1] and str(gone) in result.err.splitlines()[-1]
     assert len(result.err.splitlines()) == 3
+
+
+def test_a_file_that_may_not_be_read_is_one_of_those(
+    gemma4: Run, says: Run, recording: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No wrong usage, which would stop all of them: whoever opens it tells, in one line."""
+    says("one")
+    locked, a = recording("locked.wav"), recording("a.wav")
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != locked)
+    opened = Path.open
+
+    def open_unless_locked(path: Path, *args: Any, **kwargs: Any) -> Any:
+        if path == locked:
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", open_unless_locked)
+    result = gemma4("transcribe", locked, a, "-m", "tiny")
+    assert (result.status, result.out) == (1, f"== {a}\none\n")
+    assert len(result.err.splitlines()) == 2 and "Permission denied" in result.err
 
 
 def test_nothing_is_loaded_for_files_that_are_not_there(

@@ -238,3 +238,25 @@ def test_a_stream_of_unknown_length_is_read(tmp_path: Path) -> None:
         head = struct.pack("<4sI4s", b"RIFF", size, b"WAVE")
         (tmp_path / "a.wav").write_bytes(head + form + struct.pack("<4sI", b"data", size) + data)
         np.testing.assert_allclose(load_waveform(tmp_path / "a.wav").samples, tone(), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("form", "subtype"),
+    [
+        ("WAV", "PCM_16"), ("WAV", "FLOAT"), ("RF64", "PCM_16"), ("W64", "PCM_16"),
+        ("AIFF", "PCM_16"), ("AIFF", "FLOAT"), ("AU", "PCM_16"), ("CAF", "PCM_16"),
+        ("OGG", "VORBIS"), ("OGG", "OPUS"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("share", [0.5, 0.9, 0.999])
+def test_a_recording_cut_short_in_any_container(
+    form: str, subtype: str, share: float, tmp_path: Path
+) -> None:
+    """Decoders read what is left of it without a word."""
+    sweep = 0.3 * np.sin(np.arange(160_000) / 20 + np.arange(160_000) ** 2 / 1e6)
+    file = written(tmp_path, sweep, "a.x", format=form, subtype=subtype)
+    whole = file.read_bytes()
+    assert len(load_waveform(whole).samples) == pytest.approx(160_000, abs=400)
+    file.write_bytes(whole[: int(len(whole) * share)])
+    with pytest.raises(MediaError, match=r"a\.x is cut short"):
+        load_waveform(file)
