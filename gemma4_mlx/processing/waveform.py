@@ -143,7 +143,9 @@ def _open(source: Source) -> Any:
 
     with source.open() as raw:
         refuse_cut_short(raw, source.name)
-    target = source.open() if source.path is None else str(source.path)
+    # By a path that ends in .mp3 libmpg123 is made to search any file for frames, and to complain.
+    by_content = source.path is None or source.path.suffix.lower() == ".mp3"
+    target = source.open() if by_content else str(source.path)
     try:
         file = soundfile.SoundFile(target)
     except soundfile.LibsndfileError as error:

@@ -260,3 +260,14 @@ def test_a_recording_cut_short_in_any_container(
     file.write_bytes(whole[: int(len(whole) * share)])
     with pytest.raises(MediaError, match=r"a\.x is cut short"):
         load_waveform(file)
+
+
+def test_a_foreign_file_named_mp3_is_told_once(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """libmpg123 would search it for frames and complain on stderr of what it finds."""
+    file = tmp_path / "text.mp3"
+    file.write_text("this is no recording. " * 100)
+    with pytest.raises(MediaError, match=r"text\.mp3 is not a recording"):
+        load_waveform(file)
+    assert capfd.readouterr().err == ""
