@@ -77,8 +77,8 @@ class Recipe:
 def plain_recipe(bits: int | None, group_size: int | None = None, mode: str = "affine") -> Recipe:
     """The decoder, the embedding and its per-layer table as asked; the rest is protected.
 
-    In other modes than ``affine`` the embedding, which is the output layer too, is packed affinely
-    all the same: MLX looks its rows up in bfloat16, whatever the model computes in, and their 4
+    But in other modes than ``affine`` the embedding, which is the output layer too, is packed
+    affinely: MLX looks its rows up in bfloat16, whatever the model computes in, and their 4
     bits are too few for it.
 
     The router always has 8 bits: it only chooses, and a wrong choice costs a whole expert. Towers
@@ -95,7 +95,8 @@ def plain_recipe(bits: int | None, group_size: int | None = None, mode: str = "a
     if mode != "affine":
         groups["embedding"] = Quantization.asked(max(asked.bits, EMBEDDING_BITS))
     name = f"{asked.bits}bit-g{asked.group_size}" if mode == "affine" else mode
-    return Recipe(name, f"decoder and embeddings in {asked}", groups)
+    embedded = f"the embedding in {groups['embedding']}" if mode != "affine" else "embeddings too"
+    return Recipe(name, f"decoder in {asked}; {embedded}", groups)
 
 
 def unquantized(dtype: str | None = None) -> Recipe:

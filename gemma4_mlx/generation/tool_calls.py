@@ -13,7 +13,8 @@ from typing import Any
 
 QUOTE = '<|"|>'
 
-_NAME = re.compile(r"[^\s{}\[\],:\"<>]+")
+# No half characters: one of them may stand for the quotation token.
+_NAME = re.compile(r"[^\s{}\[\],:\"<>\ud800-\udfff]+")
 _SPACE = re.compile(r"\s*")
 _WORDS = {"true": True, "false": False, "null": None, "None": None}
 

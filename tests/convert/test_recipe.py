@@ -102,6 +102,8 @@ def test_plain_bits_protect_router_and_towers() -> None:
 )
 def test_the_embedding_of_plain_recipes_is_affine(recipe: Recipe, expected: Quantization) -> None:
     assert recipe.groups["embedding"] == expected
+    told = recipe.description
+    assert told.endswith("embeddings too" if recipe.groups["mlp"] == expected else str(expected))
 
 
 def test_names_tell_recipes_apart() -> None:

@@ -158,3 +158,11 @@ def test_a_string_that_spells_the_quotation_token_does_not_end_there(tokenizer: 
     reader = ReplyReader(tokenizer)
     calls = [call for token in ids for call in reader.read(token).tool_calls]
     assert [call["function"]["arguments"] for call in calls] == [{"to": said}]
+
+
+@pytest.mark.parametrize("call", ['call:f<|"|>{}', 'call:f{a<|"|>:1}', 'call:f{a:b<|"|>}'])
+def test_a_quotation_token_is_no_part_of_a_name(tokenizer: Tokenizer, call: str) -> None:
+    whole, _ = read(tokenizer, f"<|tool_call>{call}<tool_call|>")
+    assert whole.tool_calls == [] and whole.text == f"<|tool_call>{call}<tool_call|>"
+    (notice,) = whole.notices
+    assert "expected" in notice and '<|"|>' in notice and notice.isascii()
