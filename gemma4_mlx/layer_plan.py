@@ -43,13 +43,13 @@ class LayerPlan:
         return self.k_eq_v and self.turning < self.head_dim
 
     @property
-    def kept_tensors(self) -> int:
-        """How many tensors the cache keeps of this layer: keys and values, or one of both."""
-        return 1 if self.one_tensor else 2
+    def kept_heads(self) -> int:
+        """How many heads the cache keeps: those of keys and of values, or of both at once."""
+        return self.num_kv_heads if self.one_tensor else 2 * self.num_kv_heads
 
     @property
     def kept_width(self) -> int:
-        """Numbers per token and kv head in each of these tensors."""
+        """Numbers per token in each of these heads."""
         return self.head_dim + self.turning if self.one_tensor else self.head_dim
 
     @property

@@ -35,7 +35,7 @@ def kv_cache_bytes(
     for row in plan_layers(config):
         if row.kv_donor is None:
             tokens = allocated if row.window is None else min(allocated, row.window)
-            numbers = row.kept_tensors * row.num_kv_heads * row.kept_width
+            numbers = row.kept_heads * row.kept_width
             if kv_bits is None or not row.is_global or row.packed_group is None:
                 token = numbers * itemsize
             else:

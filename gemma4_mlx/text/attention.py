@@ -22,16 +22,16 @@ from gemma4_mlx.nn.rope import RoPE
 from gemma4_mlx.text.attend import attend
 from gemma4_mlx.text.kv_cache import LayerCache
 from gemma4_mlx.text.one_tensor import OneTensor
-from gemma4_mlx.text.packed import Kept
+from gemma4_mlx.text.packed import Kept, keys_and_values
 
 
 class KeysValues(NamedTuple):
     """What queries attend to, and the weight (D,) of k_norm in the layer that wrote it.
 
-    ``tensors``: keys and values (B, K, tokens, D), or the one tensor that holds both.
+    ``kept`` (B, N, tokens, width): the heads of keys and then those of values, or of both at once.
     """
 
-    tensors: tuple[Kept, ...]
+    kept: Kept
     key_weight: mx.array
 
 
@@ -88,27 +88,24 @@ class Attention(nn.Module):
 
     def _keys_values(self, x: mx.array, offset: int, cache: LayerCache | None) -> KeysValues:
         projected = _split_heads(self.k_proj(x), self.plan.head_dim)
-        new: tuple[mx.array, ...]
         if self.one_tensor is not None:
-            new = (self.one_tensor.write(projected, self.k_norm.weight, offset),)
+            new = self.one_tensor.write(projected, self.k_norm.weight, offset)
         else:
             values = projected
             if not self.plan.k_eq_v:
                 values = _split_heads(self.v_proj(x), self.plan.head_dim)
-            new = (
-                self.rope(self.k_norm(projected).transpose(0, 2, 1, 3), offset),
-                rms_norm_no_scale(values, self.eps).transpose(0, 2, 1, 3),
-            )
-        return KeysValues(new if cache is None else cache.update(*new), self.k_norm.weight)
+            keys = self.rope(self.k_norm(projected).transpose(0, 2, 1, 3), offset)
+            values = rms_norm_no_scale(values, self.eps).transpose(0, 2, 1, 3)
+            new = mx.concatenate([keys, values], axis=1)
+        return KeysValues(new if cache is None else cache.update(new), self.k_norm.weight)
 
     def _attend(self, projected: mx.array, offset: int, seen: KeysValues, mask: Mask) -> mx.array:
         """Query projections (B, L, H, D), the first at ``offset`` → (B, L, H, D)."""
         if self.one_tensor is not None:
-            (tensor,) = seen.tensors
             weights = self.q_norm.weight, seen.key_weight
             queries = self.one_tensor.queries(projected, *weights, offset)
-            return self.one_tensor.attend(queries, tensor, mask)
-        keys, values = seen.tensors
+            return self.one_tensor.attend(queries, seen.kept, mask)
+        keys, values = keys_and_values(seen.kept)
         queries = self.rope(self.q_norm(projected).transpose(0, 2, 1, 3), offset)
         return attend(queries, keys, values, mask).transpose(0, 2, 1, 3)
 

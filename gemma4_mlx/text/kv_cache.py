@@ -1,10 +1,10 @@
 """Keys and values of the tokens so far.
 
-A global layer keeps everything, in buffers that grow in steps: keys and values, or the one tensor
-that holds both (one_tensor.py). A local layer keeps the last ``window`` tokens in a ring: the
-token at position p lies in slot p mod window, and since keys are stored already turned, their
-order does not matter to a single query. Layers that borrow keys and values have no entry of their
-own.
+A layer keeps one tensor (B, N, tokens, width): the heads of keys and behind them those of values,
+or, where one tensor serves as both (one_tensor.py), its heads. A global layer keeps all tokens, in
+a buffer that grows in steps. A local layer keeps the last ``window`` tokens in a ring: the token at
+position p lies in slot p mod window, and since keys are stored already turned, their order does
+not matter to a single query. Layers that borrow keys and values have no entry of their own.
 
 A global layer is rewound by its length alone: what lies beyond is written over. A ring has lost
 what went before, so a snapshot holds it: references, since MLX arrays are immutable.
@@ -22,58 +22,46 @@ from gemma4_mlx.text.packed import Kept, Packed, check_bits, pack
 _STEP = 256
 
 
-class _LayerCache:
-    """``tensors``: what one layer keeps, each (B, K, tokens, width); none while it is empty."""
+class GlobalLayerCache:
+    """All tokens of one global layer.
 
-    def __init__(self) -> None:
-        self.tensors: tuple[mx.array, ...] = ()
-        self.offset = 0
-
-    def _with_room(self, new: tuple[mx.array, ...], tokens: int, limit: int | None = None) -> None:
-        old = self.tensors or (None,) * len(new)
-        self.tensors = tuple(
-            _grown(buffer, like, tokens, limit) for buffer, like in zip(old, new, strict=True)
-        )
-
-    def _write(self, new: tuple[mx.array, ...], start: int, end: int) -> None:
-        for buffer, added in zip(self.tensors, new, strict=True):
-            buffer[:, :, start:end] = added
-
-
-class GlobalLayerCache(_LayerCache):
-    """All that one global layer keeps: keys and values, or the one tensor that holds both.
-
-    With a ``packed_group`` in 8 bits, so many numbers sharing a scale.
+    ``buffers``: one (B, N, tokens, width), or with a ``packed_group`` the three parts of 8-bit
+    numbers of which so many share a scale; none while it is empty.
     """
 
     def __init__(self, packed_group: int | None = None) -> None:
-        super().__init__()
+        self.buffers: tuple[mx.array, ...] = ()
+        self.offset = 0
         self.packed_group = packed_group
 
     def key_positions(self, length: int) -> int:
         """How many keys ``update`` will return for ``length`` new tokens: all, in order."""
         return self.offset + length
 
-    def update(self, *new: mx.array) -> tuple[Kept, ...]:
-        """Append tensors (B, K, L, width) and return everything so far, in order."""
-        if self.packed_group is not None:
-            new = tuple(part for tensor in new for part in pack(tensor, self.packed_group))
-        end = self.offset + new[0].shape[2]
-        self._with_room(new, end)
-        self._write(new, self.offset, end)
+    def update(self, new: mx.array) -> Kept:
+        """Append tokens (B, N, L, width) and return all so far, in order."""
+        parts = (new,) if self.packed_group is None else pack(new, self.packed_group)
+        start, end = self.offset, self.offset + new.shape[2]
+        old = self.buffers or (None,) * len(parts)
+        self.buffers = tuple(map(_grown, old, parts, (end,) * len(parts)))
+        for buffer, part in zip(self.buffers, parts, strict=True):
+            buffer[:, :, start:end] = part
         self.offset = end
-        seen = tuple(buffer[:, :, :end] for buffer in self.tensors)
-        if self.packed_group is None:
-            return seen
-        return tuple(Packed(*seen[i : i + 3]) for i in range(0, len(seen), 3))
+        seen = [buffer[:, :, :end] for buffer in self.buffers]
+        return seen[0] if self.packed_group is None else Packed(*seen)
 
 
-class SlidingLayerCache(_LayerCache):
-    """The last ``window`` keys and values of one local layer, as rings."""
+class SlidingLayerCache:
+    """The last ``window`` tokens of one local layer: ``ring`` (B, N, tokens, width), or None."""
 
     def __init__(self, window: int) -> None:
-        super().__init__()
+        self.ring: mx.array | None = None
+        self.offset = 0
         self.window = window
+
+    @property
+    def buffers(self) -> tuple[mx.array, ...]:
+        return () if self.ring is None else (self.ring,)
 
     def key_positions(self, length: int) -> mx.array | int:
         """Positions of the keys that ``update`` will return for ``length`` new tokens.
@@ -89,35 +77,32 @@ class SlidingLayerCache(_LayerCache):
         slots = mx.arange(self.window)
         return self.offset - (self.offset - slots) % self.window
 
-    def update(self, *new: mx.array) -> tuple[mx.array, ...]:
-        """Take in tensors (B, K, L, width); return what the new tokens may see.
+    def update(self, new: mx.array) -> mx.array:
+        """Take in tokens (B, N, L, width); return what the new ones may see.
 
-        One token: the rings, in slot order. Several: up to window − 1 older tokens and the new
+        One token: the ring, in slot order. Several: up to window − 1 older tokens and the new
         ones, in order.
         """
-        length = new[0].shape[2]
+        length = new.shape[2]
         if length == 1:
             used = min(self.offset + 1, self.window)
             slot = self.offset % self.window
-            self._with_room(new, used, self.window)
-            self._write(new, slot, slot + 1)
+            ring = self.ring = _grown(self.ring, new, used, self.window)
+            ring[:, :, slot : slot + 1] = new
             self.offset += 1
-            return tuple(
-                ring if ring.shape[2] == used else ring[:, :, :used] for ring in self.tensors
-            )
+            return ring if ring.shape[2] == used else ring[:, :, :used]
 
-        old = self.tensors or (None,) * len(new)
-        ordered = tuple(
-            _joined(self._in_order(ring), added) for ring, added in zip(old, new, strict=True)
-        )
+        ordered = new if self.ring is None else mx.concatenate([self._older(), new], axis=2)
         self.offset += length
-        self.tensors = tuple(map(self._as_ring, ordered))
+        self.ring = self._as_ring(ordered)
         return ordered
 
-    def _in_order(self, ring: mx.array | None) -> mx.array | None:
+    def _older(self) -> mx.array:
         """The last window − 1 tokens of the ring, oldest first."""
-        if ring is None or self.offset < self.window:
-            return ring if ring is None else ring[:, :, : self.offset]
+        ring = self.ring
+        assert ring is not None
+        if self.offset < self.window:
+            return ring[:, :, : self.offset]
         newest = self.offset % self.window  # the slot written next holds the oldest token
         return mx.roll(ring, -newest, 2)[:, :, 1:] if newest else ring[:, :, 1:]
 
@@ -141,7 +126,7 @@ class CacheSnapshot:
     offset: int
     left_padding: np.ndarray | None
     ends_in_vision: np.ndarray | None
-    rings: tuple[tuple[mx.array, ...], ...]
+    rings: tuple[mx.array | None, ...]
     rewinds: int
 
 
@@ -188,7 +173,7 @@ class KVCache:
 
     def arrays(self) -> list[mx.array]:
         """Every buffer, for evaluating them together."""
-        return [tensor for layer in self._owned() for tensor in layer.tensors]
+        return [buffer for layer in self._owned() for buffer in layer.buffers]
 
     def snapshot(self) -> CacheSnapshot:
         """Remember this state; cheap, and later updates do not change it."""
@@ -196,7 +181,7 @@ class KVCache:
             self.offset,
             self.left_padding,
             self.ends_in_vision,
-            tuple(tuple(map(_same, ring.tensors)) for ring in self._rings()),
+            tuple(_same(layer.ring) for layer in self._sliding()),
             len(self._rewound_to),
         )
 
@@ -212,27 +197,23 @@ class KVCache:
                 "went back to since it was taken"
             )
         self._rewound_to.append(snapshot.offset)
-        for ring, tensors in zip(self._rings(), snapshot.rings, strict=True):
-            ring.tensors = tuple(map(_same, tensors))
+        for layer, ring in zip(self._sliding(), snapshot.rings, strict=True):
+            layer.ring = _same(ring)
         for layer in self._owned():
             layer.offset = snapshot.offset
         self.left_padding = snapshot.left_padding
         self.ends_in_vision = snapshot.ends_in_vision
 
-    def _rings(self) -> Iterator[SlidingLayerCache]:
+    def _sliding(self) -> Iterator[SlidingLayerCache]:
         return (layer for layer in self._owned() if isinstance(layer, SlidingLayerCache))
 
     def _owned(self) -> Iterator[LayerCache]:
         return (layer for layer in self.layers if layer is not None)
 
 
-def _same(array: mx.array) -> mx.array:
+def _same(array: mx.array | None) -> mx.array | None:
     """Another handle on the same data: assigning to a slice of one does not show in the other."""
-    return array[:]
-
-
-def _joined(old: mx.array | None, new: mx.array) -> mx.array:
-    return new if old is None else mx.concatenate([old, new], axis=2)
+    return None if array is None else array[:]
 
 
 def _grown(

@@ -15,7 +15,7 @@ BITS = 8
 
 
 class Packed(NamedTuple):
-    """A tensor (B, K, tokens, width) as mx.quantize gives it."""
+    """A tensor (B, N, tokens, width) as mx.quantize gives it."""
 
     numbers: mx.array  # four to an element
     scales: mx.array
@@ -41,12 +41,21 @@ Kept = mx.array | Packed
 
 
 def pack(tensor: mx.array, group: int) -> Packed:
-    """Pack tokens (B, K, L, width), ``group`` numbers sharing a scale."""
+    """Pack tokens (B, N, L, width), ``group`` numbers sharing a scale."""
     return Packed(*mx.quantize(tensor, group_size=group, bits=BITS))
 
 
+def keys_and_values(kept: Kept) -> tuple[Kept, Kept]:
+    """What is kept (B, 2K, tokens, D) as keys and values, each (B, K, tokens, D)."""
+    if isinstance(kept, Packed):
+        keys, values = zip(*(mx.split(part, 2, axis=1) for part in kept), strict=True)
+        return Packed(*keys), Packed(*values)
+    keys, values = mx.split(kept, 2, axis=1)
+    return keys, values
+
+
 def unpacked(kept: Kept) -> mx.array:
-    """The tensor (B, K, tokens, width) itself, in the dtype it was packed from."""
+    """The tensor (B, N, tokens, width) itself, in the dtype it was packed from."""
     if isinstance(kept, Packed):
         return mx.dequantize(*kept, group_size=kept.group, bits=BITS)
     return kept

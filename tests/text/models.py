@@ -66,8 +66,7 @@ def fill(model: Gemma4Model, cache: Any, tokens: int) -> None:
     for layer, row in zip(cache.layers, model.plan, strict=True):
         assert row.window is None
         dtype = model.language_model.embed_tokens.weight.dtype
-        shape = (1, row.num_kv_heads, tokens, row.kept_width)
-        layer.update(*[mx.zeros(shape, dtype)] * row.kept_tensors)
+        layer.update(mx.zeros((1, row.kept_heads, tokens, row.kept_width), dtype))
     mx.eval(cache.arrays())
 
 

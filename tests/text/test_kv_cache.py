@@ -12,12 +12,12 @@ WINDOW = 6
 
 
 def tokens(start: int, stop: int) -> mx.array:
-    """Keys of shape (1, 1, L, 1) that hold their own positions."""
+    """One head (1, 1, L, 1) that holds its own positions."""
     return mx.arange(start, stop, dtype=mx.float32).reshape(1, 1, -1, 1)
 
 
-def positions(keys: mx.array) -> list[int]:
-    return np.array(keys).reshape(-1).astype(int).tolist()
+def positions(kept: mx.array) -> list[int]:
+    return np.array(kept).reshape(-1).astype(int).tolist()
 
 
 def plan() -> tuple[LayerPlan, ...]:
@@ -33,25 +33,22 @@ def test_a_ring_gives_each_query_exactly_its_window(chunks: list[int]) -> None:
     start = 0
     for length in chunks:
         told = cache.key_positions(length)
-        keys, values = cache.update(tokens(start, start + length), tokens(start, start + length))
-        assert positions(keys) == positions(values)
-        assert positions(keys) == (list(range(told)) if isinstance(told, int) else told.tolist())
+        found = positions(cache.update(tokens(start, start + length)))
+        assert found == (list(range(told)) if isinstance(told, int) else told.tolist())
         oldest = max(0, start - WINDOW + 1)
-        assert sorted(positions(keys)) == list(range(oldest, start + length))
+        assert sorted(found) == list(range(oldest, start + length))
         start += length
 
 
 def test_a_global_layer_keeps_everything_in_order() -> None:
     cache = GlobalLayerCache()
     for start, stop in ((0, 300), (300, 301), (301, 700)):
-        keys, _ = cache.update(tokens(start, stop), tokens(start, stop))
-        assert positions(keys) == list(range(stop))
+        assert positions(cache.update(tokens(start, stop))) == list(range(stop))
 
 
 def fill(cache: KVCache, start: int, stop: int) -> list[list[int]]:
     owned = [layer for layer in cache.layers if layer is not None]
-    new = tokens(start, stop)
-    return [sorted(positions(layer.update(new, new)[0])) for layer in owned]
+    return [sorted(positions(layer.update(tokens(start, stop)))) for layer in owned]
 
 
 def test_a_snapshot_is_restored_any_number_of_times() -> None:
@@ -88,5 +85,5 @@ def test_local_layers_stop_growing_at_the_window() -> None:
     before = cache.nbytes
     fill(cache, 600, 601)
     ring = cache.layers[0]
-    assert ring is not None and [tensor.shape[2] for tensor in ring.tensors] == [WINDOW] * 2
+    assert ring is not None and [buffer.shape[2] for buffer in ring.buffers] == [WINDOW]
     assert cache.nbytes == before  # 601 tokens still fit the global layer's buffer

@@ -137,7 +137,7 @@ def test_only_global_layers_are_packed(family, dtype) -> None:
         mx.eval(model(ids(length), cache=cache, logits_to_keep=1), cache.arrays())
     for layer in cache.layers:
         if layer is not None:
-            numbers = layer.tensors[0].dtype
+            numbers = layer.buffers[0].dtype
             assert (numbers == mx.uint32) == isinstance(layer, GlobalLayerCache)
     itemsize = 2 if dtype == "bfloat16" else 4
     assert cache.nbytes == kv_cache_bytes(model.config.text, 301, itemsize=itemsize, kv_bits=8)
