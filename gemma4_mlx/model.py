@@ -59,6 +59,9 @@ class Gemma4Model(nn.Module):
             self.embed_audio = Projector(audio.output_proj_dims, hidden, audio.rms_norm_eps)
         self._ple_rows: RowSource | None = None
         self._placeholders = tuple(config.placeholders)
+        # By id, what is embedded: placeholders of media count as padding. No parameter.
+        plain = self._host_padded(np.arange(config.text.vocab_size, dtype=np.int32))
+        self._plain_ids = mx.array(plain)
 
     @property
     def has_vision(self) -> bool:
@@ -218,7 +221,7 @@ class Gemma4Model(nn.Module):
         once they are known, before the logits are evaluated.
         """
         self.check_fits((tokens.shape[0], 1), cache)
-        ids = self._padded_placeholders(tokens)[:, None]
+        ids = self._plain_ids[tokens][:, None]
         x = self.language_model.embed(ids)
         per_layer, feed = None, None
         if self._ple_rows is not None:
@@ -233,11 +236,6 @@ class Gemma4Model(nn.Module):
         cache.ends_in_vision = None
         hidden = self.language_model(x, per_layer, cache=cache, keep=1, left_padding=padding)
         return self.language_model.logits(hidden)[:, -1], feed
-
-    def _padded_placeholders(self, ids: mx.array) -> mx.array:
-        for placeholder in self._placeholders:
-            ids = mx.where(ids == placeholder, self.config.text.pad_token_id, ids)
-        return ids
 
     def _host_padded(self, ids: np.ndarray) -> np.ndarray:
         return np.where(np.isin(ids, self._placeholders), self.config.text.pad_token_id, ids)

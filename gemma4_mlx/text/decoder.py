@@ -12,7 +12,9 @@ from gemma4_mlx.config import SLIDING, LayerKind, TextConfig
 from gemma4_mlx.layer_plan import LayerPlan, plan_layers
 from gemma4_mlx.nn.masks import Mask, attention_mask
 from gemma4_mlx.nn.norms import RMSNorm
+from gemma4_mlx.text.attend import on_metal
 from gemma4_mlx.text.attention import Attention, KeysValues
+from gemma4_mlx.text.fused import FusedStep, Unsupported
 from gemma4_mlx.text.kv_cache import KVCache, LayerCache
 from gemma4_mlx.text.mlp import MLP
 from gemma4_mlx.text.moe import Experts, Router
@@ -107,6 +109,8 @@ class Decoder(nn.Module):
                 config.hidden_size_per_layer_input, config.rms_norm_eps
             )
         self._last_owner = max(row.index for row in self.plan if row.kv_donor is None)
+        self._fused: FusedStep | None = None
+        self.compile_steps = on_metal()
 
     def embed(self, ids: mx.array) -> mx.array:
         """Token embeddings (B, L, hidden), scaled by √hidden; the towers' tokens are not scaled."""
@@ -141,6 +145,11 @@ class Decoder(nn.Module):
         keep = length if keep is None else min(keep, length)
         offset = cache.offset if cache is not None else 0
         masks = self._masks(length, offset, cache, left_padding, blocks)
+        if cache is not None:
+            fused = self._fused_step(may_have_changed=length > 1 or offset == 0)
+            if fused is not None and length == keep == 1:
+                rows = None if per_layer is None else per_layer[:, 0]
+                return self.norm(fused(x[:, 0], rows, cache, masks))[:, None]
         seen: dict[int, KeysValues] = {}
 
         for layer, row in zip(self.layers, self.plan, strict=True):
@@ -165,6 +174,18 @@ class Decoder(nn.Module):
         logits = self.embed_tokens.as_linear(hidden)
         cap = self.config.final_logit_softcapping
         return logits if cap is None else soft_cap(logits, cap)
+
+    def _fused_step(self, *, may_have_changed: bool) -> FusedStep | None:
+        """The layers for a single token; None with modules (adapters, say) it does not know.
+
+        Made with the first prompt, before its weights are read, for they are then read only once.
+        """
+        if self._fused is None or (may_have_changed and not self._fused.is_current):
+            try:
+                self._fused = FusedStep(self, compiled=self.compile_steps)
+            except Unsupported:
+                self._fused = None
+        return self._fused
 
     def _masks(
         self,
@@ -195,6 +216,7 @@ def last_tokens(x: mx.array, keep: int) -> mx.array:
     return x if keep == x.shape[1] else x[:, -keep:]
 
 
+@mx.compile
 def soft_cap(logits: mx.array, cap: float) -> mx.array:
     """``cap · tanh(logits / cap)``: bounds the logits without cutting their order."""
     return mx.tanh(logits / cap) * cap

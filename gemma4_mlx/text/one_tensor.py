@@ -40,42 +40,49 @@ class OneTensor:
         turning, still = numbers[numbers % half < pairs], numbers[numbers % half >= pairs]
         values = np.argsort(np.concatenate([still, turning]))
         self._turning, self._still = mx.array(turning), mx.array(still)
-        self._key_order = _columns(turning, still)
+        self.key_order = _columns(turning, still)
         self._kept = _columns(turning, still, turning)
-        self._value_order = _columns(values)
-        self._value_order_in_tensor = _columns(values + plan.turning)
+        self.value_order = _columns(values)
+        self.value_order_within = _columns(values + plan.turning)
         self._column_weight, self._query_weight = _Derived(), _Derived()
 
     def write(self, projected: mx.array, key_weight: mx.array, offset: int) -> mx.array:
         """Key projections (B, L, K, D), the first at ``offset`` → (B, K, L, D + T) to keep."""
-
-        def column_weight() -> mx.array:
-            ones = mx.ones((self.head_dim,), key_weight.dtype)
-            return mx.concatenate([key_weight[self._turning], ones])
-
         kept = _picked(rms_norm_no_scale(projected, self.eps), self._kept)
-        kept = kept * self._column_weight.of((key_weight,), column_weight)
+        kept = kept * self._column_weight.of(self.weight_of_keys, key_weight)
         return self.rope(kept.transpose(0, 2, 1, 3), offset)
 
     def queries(
         self, projected: mx.array, query_weight: mx.array, key_weight: mx.array, offset: int
     ) -> mx.array:
         """Query projections (B, L, H, D), the first at ``offset`` → (B, H, L, D), as keys lie."""
-
-        def folded_weight() -> mx.array:
-            ones = mx.ones((self.turning,), key_weight.dtype)
-            ordered = mx.concatenate([query_weight[self._turning], query_weight[self._still]])
-            return ordered * mx.concatenate([ones, key_weight[self._still]])
-
-        weight = self._query_weight.of((query_weight, key_weight), folded_weight)
-        queries = mx.fast.rms_norm(_picked(projected, self._key_order), weight, self.eps)
+        weight = self._query_weight.of(self.weight_of_queries, query_weight, key_weight)
+        queries = mx.fast.rms_norm(self.in_key_order(projected), weight, self.eps)
         return self.rope(queries.transpose(0, 2, 1, 3), offset)
 
     def attend(self, queries: mx.array, tensor: Kept, mask: Mask) -> mx.array:
         """queries (B, H, L, D) and what is kept, (B, K, S, D + T) → (B, L, H, D), in order."""
-        out = attend_within(queries, tensor, mask).transpose(0, 2, 1, 3)
-        whole = out.shape[-1] > self.head_dim
-        return _picked(out, self._value_order_in_tensor if whole else self._value_order)
+        return self.in_order(attend_within(queries, tensor, mask).transpose(0, 2, 1, 3))
+
+    def in_key_order(self, heads: mx.array) -> mx.array:
+        """The numbers of heads (…, D) as keys have them: first those that turn."""
+        return _picked(heads, self.key_order)
+
+    def in_order(self, attended: mx.array) -> mx.array:
+        """What attending gives, (…, D) or (…, D + T), as the output projection wants it."""
+        whole = attended.shape[-1] > self.head_dim
+        return _picked(attended, self.value_order_within if whole else self.value_order)
+
+    def weight_of_keys(self, key_weight: mx.array) -> mx.array:
+        """What the normed columns that are kept, (D + T,), are multiplied with."""
+        ones = mx.ones((self.head_dim,), key_weight.dtype)
+        return mx.concatenate([key_weight[self._turning], ones])
+
+    def weight_of_queries(self, query_weight: mx.array, key_weight: mx.array) -> mx.array:
+        """The norm weight (D) of queries as keys lie, with that of the keys' still part in it."""
+        ones = mx.ones((self.turning,), key_weight.dtype)
+        ordered = mx.concatenate([query_weight[self._turning], query_weight[self._still]])
+        return ordered * mx.concatenate([ones, key_weight[self._still]])
 
 
 class _Derived:
@@ -85,10 +92,10 @@ class _Derived:
         self._from: tuple[mx.array, ...] = ()
         self._value: mx.array | None = None
 
-    def of(self, parameters: tuple[mx.array, ...], work_out: Callable[[], mx.array]) -> mx.array:
+    def of(self, work_out: Callable[..., mx.array], *parameters: mx.array) -> mx.array:
         known = [id(parameter) for parameter in self._from]
         if self._value is None or known != [id(parameter) for parameter in parameters]:
-            self._from, self._value = parameters, work_out()
+            self._from, self._value = parameters, work_out(*parameters)
         return self._value
 
 
@@ -97,5 +104,5 @@ def _columns(*parts: np.ndarray) -> mx.array:
 
 
 def _picked(x: mx.array, columns: mx.array) -> mx.array:
-    """The named columns of x (B, L, H, D); on the CPU four times as fast as mx.take."""
+    """The named columns of x (…, …, …, D); on the CPU four times as fast as mx.take."""
     return mx.take_along_axis(x, columns, axis=-1)

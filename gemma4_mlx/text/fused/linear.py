@@ -1,0 +1,114 @@
+"""Linear layers that read the same input, as one matrix product.
+
+The rows of the weights are put into one array, and the modules keep views of their part of it, so
+that nothing is in memory twice and everything that reads a module's parameters still finds them.
+Layers that are packed differently (a recipe may keep one of them in more bits) stay apart.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import mlx.core as mx
+import mlx.nn as nn
+
+Arrays = tuple[mx.array, ...]
+
+
+class Packing(NamedTuple):
+    """How a weight is quantized."""
+
+    group_size: int
+    bits: int
+    mode: str
+
+
+class Weight(NamedTuple):
+    """The arrays of one matrix, and how it is packed; None: not at all, and transposed."""
+
+    packing: Packing | None
+    arrays: Arrays
+
+
+# What does not change from layer to layer of a kind: how each matrix of a projection is packed.
+Form = tuple[Packing | None, ...]
+
+
+class Unsupported(Exception):
+    """A module is none of those that can be fused; the ordinary layers still run it."""
+
+
+@dataclass(frozen=True)
+class Projection:
+    """Linear layers that read the same input: usually one matrix for all of them."""
+
+    weights: tuple[Weight, ...]
+
+    @property
+    def form(self) -> Form:
+        return tuple(weight.packing for weight in self.weights)
+
+    @property
+    def arrays(self) -> tuple[Arrays, ...]:
+        return tuple(weight.arrays for weight in self.weights)
+
+
+def project(x: mx.array, form: Form, arrays: tuple[Arrays, ...]) -> mx.array:
+    """x (B, in) → (B, out of all layers together)."""
+    if len(form) == 1:
+        return _times(x, form[0], arrays[0])
+    outputs = [_times(x, packing, part) for packing, part in zip(form, arrays, strict=True)]
+    return mx.concatenate(outputs, axis=-1)
+
+
+def _times(x: mx.array, packing: Packing | None, arrays: Arrays) -> mx.array:
+    if packing is None:
+        return x @ arrays[0]
+    group_size, bits, mode = packing
+    return mx.quantized_matmul(
+        x, *arrays, transpose=True, group_size=group_size, bits=bits, mode=mode
+    )
+
+
+def weight_of(module: Any) -> Weight:
+    """What a module without a bias multiplies with. Raises Unsupported for other modules."""
+    kind = type(module)
+    if kind in (nn.Linear, nn.Embedding) and "bias" not in module:
+        # A view; kept, so that no step has to make it again.
+        return Weight(None, (module["weight"].T,))
+    if kind in (nn.QuantizedLinear, nn.QuantizedEmbedding) and "bias" not in module:
+        packing = Packing(module.group_size, module.bits, module.mode)
+        return Weight(packing, _parts(module))
+    raise Unsupported(kind.__name__)
+
+
+def single(module: Any) -> Projection:
+    """One layer on its own."""
+    return Projection((weight_of(module),))
+
+
+def fuse(*modules: Any) -> Projection:
+    """Layers with the same input. Their parameters become views of what they share."""
+    packings = [weight_of(module).packing for module in modules]
+    dtypes = [[part.dtype for part in _parts(module)] for module in modules]
+    alike = packings.count(packings[0]) == dtypes.count(dtypes[0]) == len(modules)
+    if alike and len(modules) > 1:
+        names = _names(modules[0])
+        ends = [module["weight"].shape[0] for module in modules]
+        shared = {name: mx.concatenate([module[name] for module in modules]) for name in names}
+        start = 0
+        for module, rows in zip(modules, ends, strict=True):
+            for name in names:
+                module[name] = shared[name][start : start + rows]
+            start += rows
+        if packings[0] is None:
+            return Projection((Weight(None, (shared["weight"].T,)),))
+        return Projection((Weight(packings[0], tuple(shared.values())),))
+    return Projection(tuple(weight_of(module) for module in modules))
+
+
+def _names(module: Any) -> list[str]:
+    return [n for n in ("weight", "scales", "biases") if module.get(n) is not None]
+
+
+def _parts(module: Any) -> Arrays:
+    return tuple(module[name] for name in _names(module))

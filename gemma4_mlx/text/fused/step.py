@@ -1,0 +1,187 @@
+"""One token through all layers, in as few calls as possible.
+
+The second half of a layer and the first half of the next are one function, traced once for every
+pair of kinds and called with the weights as arguments (layer.py). Between two of these calls lie
+what changes shape with every token: the cache and the attention.
+
+On a GPU the functions are compiled by MLX, which takes what is left of the host's work in a step
+to a third. On a CPU that would build some twenty kernels with a C++ compiler first, so there they
+run as they are unless ``compiled`` says otherwise.
+"""
+
+from collections.abc import Callable, Iterator
+from operator import is_
+from typing import TYPE_CHECKING, Any
+
+import mlx.core as mx
+import numpy as np
+
+from gemma4_mlx.config import LayerKind
+from gemma4_mlx.nn.masks import Mask
+from gemma4_mlx.text.attend import attend, attend_within
+from gemma4_mlx.text.fused import experts
+from gemma4_mlx.text.fused.layer import (
+    Half,
+    after,
+    before,
+    queries_keys_values,
+    rest_of_layer,
+)
+from gemma4_mlx.text.kv_cache import KVCache
+from gemma4_mlx.text.packed import keys_and_values
+
+if TYPE_CHECKING:
+    from gemma4_mlx.text.decoder import Decoder
+
+Function = Callable[..., Any]
+
+
+class FusedStep:
+    """The layers of a decoder for one further token of each row of a batch.
+
+    Made from the decoder's parameters, of which it shares the memory. Raises Unsupported when the
+    decoder has modules that it does not know.
+    """
+
+    def __init__(self, decoder: "Decoder", *, compiled: bool):
+        eps = decoder.config.rms_norm_eps
+        self._decoder = decoder
+        layers = decoder.layers
+        firsts = [
+            before(layer, layers[_owner(row)].self_attn, eps)
+            for layer, row in zip(layers, decoder.plan, strict=True)
+        ]
+        seconds = [after(layer, eps) for layer in layers]
+        self._top_k = seconds[0].form.top_k
+        self._choices: dict[int, tuple[mx.array, mx.array]] = {}
+        self.functions: dict[Any, Function] = {}
+        self._begin = _traced(_first_half(firsts[0]), compiled)
+        self._first = firsts[0]
+        self._calls = []
+        for row, second, first in zip(decoder.plan, seconds, [*firsts[1:], None], strict=True):
+            key = second.form, first and first.form
+            if key not in self.functions:
+                self.functions[key] = _traced(_between(second, first), compiled)
+            weights = second.weights, first.weights if first else {}
+            self._calls.append((row, second.form.one_tensor, self.functions[key], weights, first))
+        self._made_from = list(_contents(layers))
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the decoder's modules and parameters are still those it was made from."""
+        now = list(_contents(self._decoder.layers))
+        return len(now) == len(self._made_from) and all(map(is_, now, self._made_from))
+
+    def __call__(
+        self,
+        x: mx.array,
+        per_layer: mx.array | None,
+        cache: KVCache,
+        masks: dict[LayerKind, Mask],
+    ) -> mx.array:
+        """x (B, hidden), per-layer inputs (B, layers, P) → (B, hidden) after all layers."""
+        rows, offset = x.shape[0], cache.offset
+        positions = _Positions(rows, offset)
+        inputs = _by_layer(per_layer, len(self._calls))
+        choices = self._choices_of(rows)
+        seen: dict[int, Any] = {}
+
+        queries, *new = self._begin(self._first.weights, x, positions.of(self._first))
+        for row, one_tensor, function, weights, upcoming in self._calls:
+            owner = _owner(row)
+            if new:
+                layer = cache.layers[row.index]
+                assert layer is not None
+                kept = layer.update(new[0])
+                seen[owner] = kept if one_tensor else keys_and_values(kept)
+            mask = masks[row.kind]
+            if one_tensor:
+                attended = attend_within(queries, seen[owner], mask)
+            else:
+                attended = attend(queries, *seen[owner], mask)
+            position = None if upcoming is None else positions.of(upcoming)
+            x, *rest = function(weights, x, attended, next(inputs), choices, position)
+            if rest:
+                queries, *new = rest
+        return x
+
+    def _choices_of(self, rows: int) -> tuple[mx.array, mx.array] | None:
+        if not self._top_k:
+            return None
+        if rows not in self._choices:
+            self._choices[rows] = experts.choices(rows, self._top_k)
+        return self._choices[rows]
+
+
+def _first_half(half: Half) -> Function:
+    form = half.form
+    return lambda weights, x, position: queries_keys_values(form, weights, x, position)
+
+
+def _between(second: Half, first: Half | None) -> Function:
+    """From the attention of one layer to that of the next, or to the end."""
+    second_form, first_form = second.form, first and first.form
+
+    def function(
+        weights: Any, x: mx.array, attended: mx.array, per_layer: Any, choices: Any, position: Any
+    ) -> tuple[mx.array, ...]:
+        x = rest_of_layer(second_form, weights[0], x, attended, per_layer, choices)
+        if first_form is None:
+            return (x,)
+        return x, *queries_keys_values(first_form, weights[1], x, position)
+
+    return function
+
+
+def _traced(function: Function, compiled: bool) -> Function:
+    return mx.compile(function) if compiled else function
+
+
+class _Positions:
+    """The position of the token, in the forms that layers want it."""
+
+    def __init__(self, rows: int, offset: int):
+        self._rows, self._offset = rows, offset
+        self._scalar = mx.array(offset)
+        self._vectors: dict[tuple[int, int], mx.array] = {}
+
+    def of(self, half: Half) -> mx.array:
+        form = half.form
+        if not form.turns_values:
+            return self._scalar
+        shape = form.heads + form.kv_heads, form.kv_heads
+        if shape not in self._vectors:
+            turned, still = shape
+            each = np.array([self._offset] * turned + [0] * still, np.int32)
+            self._vectors[shape] = mx.array(np.tile(each, self._rows))
+        return self._vectors[shape]
+
+
+def _owner(row: Any) -> int:
+    return row.index if row.kv_donor is None else row.kv_donor
+
+
+def _by_layer(per_layer: mx.array | None, layers: int) -> Iterator[mx.array | None]:
+    """The (B, P) of every layer. In two stages: each output of a split costs as many as it has."""
+    if per_layer is None:
+        yield from [None] * layers
+        return
+    rows = per_layer.shape[0]
+    if rows > 1:
+        per_layer = per_layer.swapaxes(0, 1)
+    flat = per_layer.reshape(layers * rows, -1)
+    stage = max(1, round(layers**0.5))
+    ends = [end * rows for end in range(stage, layers, stage)]
+    for group in mx.split(flat, ends, axis=0):
+        yield from mx.split(group, group.shape[0] // rows, axis=0)
+
+
+def _contents(module: Any) -> Iterator[Any]:
+    """All modules and parameters within, in order."""
+    yield module
+    children = module.values() if isinstance(module, dict) else module
+    for child in children:
+        if isinstance(child, dict | list):
+            yield from _contents(child)
+        else:
+            yield child
