@@ -197,8 +197,8 @@ class KVCache:
                 "went back to since it was taken"
             )
         self._rewound_to.append(snapshot.offset)
-        for layer, ring in zip(self._sliding(), snapshot.rings, strict=True):
-            layer.ring = _same(ring)
+        for sliding, ring in zip(self._sliding(), snapshot.rings, strict=True):
+            sliding.ring = _same(ring)
         for layer in self._owned():
             layer.offset = snapshot.offset
         self.left_padding = snapshot.left_padding

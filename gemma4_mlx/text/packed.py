@@ -48,8 +48,8 @@ def pack(tensor: mx.array, group: int) -> Packed:
 def keys_and_values(kept: Kept) -> tuple[Kept, Kept]:
     """What is kept (B, 2K, tokens, D) as keys and values, each (B, K, tokens, D)."""
     if isinstance(kept, Packed):
-        keys, values = zip(*(mx.split(part, 2, axis=1) for part in kept), strict=True)
-        return Packed(*keys), Packed(*values)
+        parts = [mx.split(part, 2, axis=1) for part in kept]
+        return Packed(*(keys for keys, _ in parts)), Packed(*(values for _, values in parts))
     keys, values = mx.split(kept, 2, axis=1)
     return keys, values
 

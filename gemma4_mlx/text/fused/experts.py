@@ -90,8 +90,18 @@ def _times(
 ) -> mx.array:
     packing, arrays = weight
     if packing is not None:
+        numbers, scales, *biases = arrays
         return mx.gather_qmm(
-            x, *arrays, lhs_indices=rows, rhs_indices=experts, transpose=True, **packing._asdict()
+            x,
+            numbers,
+            scales,
+            biases[0] if biases else None,
+            lhs_indices=rows,
+            rhs_indices=experts,
+            transpose=True,
+            group_size=packing.group_size,
+            bits=packing.bits,
+            mode=packing.mode,
         )
     (matrix,), dtype = arrays, x.dtype
     if mx.default_device() == mx.cpu:  # whose gather_mm knows float32 alone

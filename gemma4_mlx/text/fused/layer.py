@@ -8,7 +8,7 @@ turned by position 0, which leaves it as it is.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import mlx.core as mx
 
@@ -52,32 +52,38 @@ class BeforeForm:
 
 @dataclass(frozen=True)
 class AfterForm:
-    """The same of the second halves."""
+    """The same of the second halves; () stands for a projection that there is not."""
 
     o_proj: Form
     gate_up: Form
     down_proj: Form
-    per_layer_input_gate: Form | None
-    per_layer_projection: Form | None
-    router: Form | None
-    experts: Form | None
+    per_layer_input_gate: Form
+    per_layer_projection: Form
+    router: Form
+    experts: Form
     one_tensor: bool
     top_k: int  # 0: no experts
     eps: float
 
 
-@dataclass(frozen=True)
-class Half:
-    """One half of a layer: its form, and the arrays that its function is called with."""
+class Before(NamedTuple):
+    """The first half of a layer: its form, and the arrays that its function is called with."""
 
-    form: Any
+    form: BeforeForm
+    weights: Weights
+
+
+class After(NamedTuple):
+    """The second half of a layer."""
+
+    form: AfterForm
     weights: Weights
 
 
 # --- before the attention ------------------------------------------------------------------------
 
 
-def before(layer: "DecoderLayer", donor: "Attention", eps: float) -> Half:
+def before(layer: "DecoderLayer", donor: "Attention", eps: float) -> Before:
     """The first half of a layer; ``donor`` owns the keys and values that it reads."""
     attention, plan = layer.self_attn, layer.self_attn.plan
     one, owns = attention.one_tensor, plan.kv_donor is None
@@ -105,7 +111,7 @@ def before(layer: "DecoderLayer", donor: "Attention", eps: float) -> Half:
         one_tensor=one is not None,
         eps=eps,
     )
-    return Half(form, weights)
+    return Before(form, weights)
 
 
 def _weights_of_heads(
@@ -179,7 +185,7 @@ def _turned(form: BeforeForm, weights: Weights, x: mx.array, position: mx.array)
 # --- after the attention -------------------------------------------------------------------------
 
 
-def after(layer: "DecoderLayer", eps: float) -> Half:
+def after(layer: "DecoderLayer", eps: float) -> After:
     """The second half of a layer."""
     projections: dict[str, Projection] = {
         "o_proj": single(layer.self_attn.o_proj),
@@ -207,12 +213,12 @@ def after(layer: "DecoderLayer", eps: float) -> Half:
     if one is not None:
         weights |= {"value_order": one.value_order, "value_order_within": one.value_order_within}
     form = AfterForm(
-        **{name: projections[name].form if name in projections else None for name in _PROJECTIONS},
+        **{name: projections[name].form if name in projections else () for name in _PROJECTIONS},
         one_tensor=one is not None,
         top_k=layer.router.top_k if layer.has_experts else 0,
         eps=eps,
     )
-    return Half(form, weights)
+    return After(form, weights)
 
 
 def rest_of_layer(

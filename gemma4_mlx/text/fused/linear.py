@@ -17,8 +17,8 @@ Arrays = tuple[mx.array, ...]
 class Packing(NamedTuple):
     """How a weight is quantized."""
 
-    group_size: int
-    bits: int
+    group_size: int | None
+    bits: int | None
     mode: str
 
 
@@ -64,8 +64,16 @@ def _times(x: mx.array, packing: Packing | None, arrays: Arrays) -> mx.array:
     if packing is None:
         return x @ arrays[0]
     group_size, bits, mode = packing
+    weight, scales, *biases = arrays
     return mx.quantized_matmul(
-        x, *arrays, transpose=True, group_size=group_size, bits=bits, mode=mode
+        x,
+        weight,
+        scales,
+        biases[0] if biases else None,
+        transpose=True,
+        group_size=group_size,
+        bits=bits,
+        mode=mode,
     )
 
 

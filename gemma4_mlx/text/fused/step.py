@@ -21,7 +21,9 @@ from gemma4_mlx.nn.masks import Mask
 from gemma4_mlx.text.attend import attend, attend_within
 from gemma4_mlx.text.fused import experts
 from gemma4_mlx.text.fused.layer import (
-    Half,
+    After,
+    Before,
+    BeforeForm,
     after,
     before,
     queries_keys_values,
@@ -59,7 +61,7 @@ class FusedStep:
         self._first = firsts[0]
         self._calls = []
         for row, second, first in zip(decoder.plan, seconds, [*firsts[1:], None], strict=True):
-            key = second.form, first and first.form
+            key = second.form, None if first is None else first.form
             if key not in self.functions:
                 self.functions[key] = _traced(_between(second, first), compiled)
             weights = second.weights, first.weights if first else {}
@@ -86,7 +88,7 @@ class FusedStep:
         choices = self._choices_of(rows)
         seen: dict[int, Any] = {}
 
-        queries, *new = self._begin(self._first.weights, x, positions.of(self._first))
+        queries, *new = self._begin(self._first.weights, x, positions.of(self._first.form))
         for row, one_tensor, function, weights, upcoming in self._calls:
             owner = _owner(row)
             if new:
@@ -98,8 +100,9 @@ class FusedStep:
             if one_tensor:
                 attended = attend_within(queries, seen[owner], mask)
             else:
-                attended = attend(queries, *seen[owner], mask)
-            position = None if upcoming is None else positions.of(upcoming)
+                keys, values = seen[owner]
+                attended = attend(queries, keys, values, mask)
+            position = None if upcoming is None else positions.of(upcoming.form)
             x, *rest = function(weights, x, attended, next(inputs), choices, position)
             if rest:
                 queries, *new = rest
@@ -113,14 +116,14 @@ class FusedStep:
         return self._choices[rows]
 
 
-def _first_half(half: Half) -> Function:
-    form = half.form
+def _first_half(first: Before) -> Function:
+    form = first.form
     return lambda weights, x, position: queries_keys_values(form, weights, x, position)
 
 
-def _between(second: Half, first: Half | None) -> Function:
+def _between(second: After, first: Before | None) -> Function:
     """From the attention of one layer to that of the next, or to the end."""
-    second_form, first_form = second.form, first and first.form
+    second_form, first_form = second.form, None if first is None else first.form
 
     def function(
         weights: Any, x: mx.array, attended: mx.array, per_layer: Any, choices: Any, position: Any
@@ -145,8 +148,7 @@ class _Positions:
         self._scalar = mx.array(offset)
         self._vectors: dict[tuple[int, int], mx.array] = {}
 
-    def of(self, half: Half) -> mx.array:
-        form = half.form
+    def of(self, form: BeforeForm) -> mx.array:
         if not form.turns_values:
             return self._scalar
         shape = form.heads + form.kv_heads, form.kv_heads
