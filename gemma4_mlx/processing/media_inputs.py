@@ -6,6 +6,9 @@ spaces.
 
 Source: transformers' ``Gemma4Processor``. Deviation: it cuts recordings at 30 s in silence, here
 longer ones are refused.
+
+What reads a kind of media is imported with the first of its kind: a conversation in text is
+answered sooner without a library for pictures and one for sound.
 """
 
 from dataclasses import replace
@@ -13,13 +16,8 @@ from dataclasses import replace
 import numpy as np
 
 from gemma4_mlx.errors import InputError
-from gemma4_mlx.processing.images import load_image
-from gemma4_mlx.processing.mel import audio_token_count, log_mel_batch
 from gemma4_mlx.processing.messages import MediaPart
-from gemma4_mlx.processing.patches import pad_patches, patchify, soft_tokens
 from gemma4_mlx.processing.settings import ProcessorSettings
-from gemma4_mlx.processing.video import load_video, timestamp
-from gemma4_mlx.processing.waveform import load_waveform
 
 IMAGE_TOKEN, AUDIO_TOKEN, VIDEO_TOKEN = "<|image|>", "<|audio|>", "<|video|>"
 BEGIN_IMAGE, END_IMAGE = "<|image>", "<image|>"
@@ -65,6 +63,8 @@ class MediaInputs:
     def arrays(self) -> dict[str, np.ndarray]:
         """The inputs of the towers, under transformers' names; empty without media."""
         arrays: dict[str, np.ndarray] = {}
+        if self.images or self.frames:
+            from gemma4_mlx.processing.patches import pad_patches
         if self.images:
             pixels, positions = pad_patches(self.images, self.image_settings)
             arrays.update(pixel_values=pixels, image_position_ids=positions)
@@ -74,11 +74,16 @@ class MediaInputs:
             arrays.update(pixel_values_videos=pixels, video_position_ids=positions)
             arrays.update(num_frames_per_video=counts)
         if self.clips:
+            from gemma4_mlx.processing.mel import log_mel_batch
+
             features, mask = log_mel_batch(self.clips, self.settings.mel)
             arrays.update(input_features=features, input_features_mask=mask)
         return arrays
 
     def _add_image(self, medium: MediaPart) -> None:
+        from gemma4_mlx.processing.images import load_image
+        from gemma4_mlx.processing.patches import patchify, soft_tokens
+
         image = load_image(medium.value, self.notices)
         patches = patchify(image, self.image_settings)
         self.images.append(patches)
@@ -86,6 +91,9 @@ class MediaInputs:
         self.texts[IMAGE_TOKEN].append(BEGIN_IMAGE + IMAGE_TOKEN * count + END_IMAGE)
 
     def _add_video(self, medium: MediaPart) -> None:
+        from gemma4_mlx.processing.patches import patchify, soft_tokens
+        from gemma4_mlx.processing.video import load_video, timestamp
+
         settings = self.settings.video
         video = load_video(medium.value, settings.num_frames, self.notices, medium.fps)
         frames = [patchify(frame, settings.frames) for frame in video.frames]
@@ -97,6 +105,9 @@ class MediaInputs:
         self.frame_counts.append(len(frames))
 
     def _add_recording(self, medium: MediaPart) -> None:
+        from gemma4_mlx.processing.mel import audio_token_count
+        from gemma4_mlx.processing.waveform import load_waveform
+
         rate = self.settings.mel.sampling_rate
         waveform = load_waveform(medium.value, rate)
         self.notices += waveform.notices

@@ -45,7 +45,7 @@ def router_weights(router: Router) -> Weights:
     """What the router multiplies with, besides its projection."""
     return {
         "router.scale": router.scale * router.root_size,
-        "router.per_expert_scale": router.per_expert_scale[None],
+        "router.per_expert_scale": router.per_expert_scale[None].astype(mx.float32),
     }
 
 
