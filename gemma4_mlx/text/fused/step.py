@@ -1,7 +1,7 @@
 """One token through all layers, in as few calls as possible.
 
 The second half of a layer and the first half of the next are one function, traced once for every
-pair of kinds and called with the weights as arguments (layer.py). Between two of these calls lie
+pair of kinds and called with the weights as arguments. Between two of these calls lie
 what changes shape with every token: the cache and the attention.
 
 On a GPU the functions are compiled by MLX, which takes what is left of the host's work in a step
@@ -20,15 +20,8 @@ from gemma4_mlx.config import LayerKind
 from gemma4_mlx.nn.masks import Mask
 from gemma4_mlx.text.attend import attend, attend_within
 from gemma4_mlx.text.fused import experts
-from gemma4_mlx.text.fused.layer import (
-    After,
-    Before,
-    BeforeForm,
-    after,
-    before,
-    queries_keys_values,
-    rest_of_layer,
-)
+from gemma4_mlx.text.fused.after import After, after, rest_of_layer
+from gemma4_mlx.text.fused.before import Before, BeforeForm, before, queries_keys_values
 from gemma4_mlx.text.kv_cache import KVCache
 from gemma4_mlx.text.packed import keys_and_values
 
