@@ -44,8 +44,8 @@ def _weight_of(module: nn.Module) -> Weight:
 def router_weights(router: Router) -> Weights:
     """What the router multiplies with, besides its projection."""
     return {
-        "router.scale": router.scale * router.root_size,
-        "router.per_expert_scale": router.per_expert_scale[None].astype(mx.float32),
+        "router_scale": router.scale * router.root_size,
+        "router_per_expert_scale": router.per_expert_scale[None].astype(mx.float32),
     }
 
 
@@ -53,11 +53,11 @@ def choose(
     x: mx.array, form: Form, weights: Weights, top_k: int, eps: float
 ) -> tuple[mx.array, mx.array]:
     """x (B, hidden) → the experts chosen and what each counts, both (B, top k)."""
-    normed = mx.fast.rms_norm(x, weights["router.scale"], eps)
+    normed = mx.fast.rms_norm(x, weights["router_scale"], eps)
     scores = project(normed, form, weights["router"]).astype(mx.float32)
     chosen = mx.argpartition(-scores, top_k - 1, axis=-1)[:, :top_k]
     shares = mx.softmax(mx.take_along_axis(scores, chosen, axis=-1), axis=-1)
-    scale = mx.take_along_axis(weights["router.per_expert_scale"], chosen, axis=-1)
+    scale = mx.take_along_axis(weights["router_per_expert_scale"], chosen, axis=-1)
     return chosen, (shares * scale).astype(x.dtype)
 
 
