@@ -103,6 +103,8 @@ def prefill(
         )
         if end < total:
             mx.eval(cache.arrays())
+            # What the next chunk allocates has other sizes, for it sees more keys.
+            mx.clear_cache()
         if on_chunk is not None:
             on_chunk(end, total)
         start = end

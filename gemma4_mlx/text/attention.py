@@ -78,11 +78,9 @@ class Attention(nn.Module):
         asking = x if keep == length else x[:, -keep:]
         queries = _split_heads(self.q_proj(asking), self.plan.head_dim)
 
-        # 3. Attend. "causal" aligns the queries with the last keys, so it needs no trimming.
+        # 3. Attend. A mask that is no array knows by itself that the queries are the last ones.
         if isinstance(mask, mx.array):
             mask = mask[..., -keep:, :]
-        elif keep == 1:
-            mask = None
         out = self._attend(queries, offset + length - keep, seen, mask)
         return self.o_proj(out.reshape(*asking.shape[:2], -1)), seen
 

@@ -4,14 +4,23 @@ In E2B the layers that share keys and values are twice as wide ("double-wide"): 
 from the layer plan.
 """
 
+import math
+
 import mlx.core as mx
 import mlx.nn as nn
+
+_A = 2 * math.sqrt(2 / math.pi)
+_B = 0.044715 * _A
 
 
 @mx.compile
 def gated_gelu(gate: mx.array, up: mx.array) -> mx.array:
-    """``gelu(gate) · up``, as one kernel."""
-    return nn.gelu_approx(gate) * up
+    """``gelu(gate) · up``, as one kernel.
+
+    (1 + tanh z) / 2 is 1 / (1 + exp −2z): without the power and the tanh of `nn.gelu_approx`, of
+    which a CPU takes three times as long. Here 2z = gate · (a + b · gate²).
+    """
+    return gate / (1 + mx.exp(-gate * (_A + _B * gate * gate))) * up
 
 
 class MLP(nn.Module):

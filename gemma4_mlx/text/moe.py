@@ -17,6 +17,8 @@ from gemma4_mlx.text.mlp import gated_gelu
 
 # From this many (token, expert) pairs on, sorting by expert pays: each expert is read once.
 _SORT_FROM = 64
+# Tokens of a tile, where tiles are multiplied instead of tokens.
+_TILE, _LEAST_TILE = 128, 8
 
 
 class Router(nn.Module):
@@ -49,7 +51,7 @@ class ExpertLinear(nn.Module):
 
     def __call__(self, x: mx.array, experts: mx.array, is_sorted: bool) -> mx.array:
         weight, dtype = self.weight.swapaxes(-1, -2), x.dtype
-        if mx.default_device() == mx.cpu:  # whose gather_mm knows float32 alone
+        if _on_cpu():  # whose gather_mm knows float32 alone
             x, weight = x.astype(mx.float32), weight.astype(mx.float32)
         out = mx.gather_mm(x, weight, rhs_indices=experts, sorted_indices=is_sorted)
         return out.astype(dtype)
@@ -98,23 +100,54 @@ class ExpertMLPs(nn.Module):
 
     def __call__(self, x: mx.array, chosen: mx.array) -> mx.array:
         """x (B, L, hidden), chosen (B, L, k) → (B, L, k, hidden), one output per choice."""
-        batch, length, hidden = x.shape
-        top_k = chosen.shape[-1]
-        is_sorted = chosen.size >= _SORT_FROM
-        flat = chosen.flatten()
-        if is_sorted:
-            order = mx.argsort(flat)
-            tokens = x.reshape(-1, 1, hidden)[order // top_k]
-            experts = flat[order]
+        experts = self.gate_proj.weight.shape[0]
+        tile = min(_TILE, chosen.size // experts // 4)
+        # Metal's kernel finds the tokens of an expert in the sorted list. The CPU's multiplies
+        # matrix by matrix, which for single tokens is many times slower than for a tile of them;
+        # packed weights it unpacks for every token anyway.
+        if tile >= _LEAST_TILE and _on_cpu() and isinstance(self.gate_proj, ExpertLinear):
+            rows, numbers, places = _tiles(chosen, experts, tile)
+            is_sorted = False
+        elif chosen.size >= _SORT_FROM:
+            order = mx.argsort(chosen.flatten())
+            rows, numbers = (order // chosen.shape[-1])[:, None], chosen.flatten()[order]
+            places, is_sorted = mx.argsort(order), True
         else:
-            tokens = mx.repeat(x.reshape(-1, 1, hidden), top_k, axis=0)
-            experts = flat
-        gate = self.gate_proj(tokens, experts, is_sorted)
-        up = self.up_proj(tokens, experts, is_sorted)
-        out = self.down_proj(gated_gelu(gate, up), experts, is_sorted)
-        if is_sorted:
-            out = out[mx.argsort(order)]
-        return out.reshape(batch, length, top_k, hidden)
+            rows = mx.arange(chosen.size)[:, None] // chosen.shape[-1]
+            numbers, places, is_sorted = chosen.flatten(), None, False
+        hidden = x.shape[-1]
+        tokens = x.reshape(-1, hidden)[rows]
+        gate = self.gate_proj(tokens, numbers, is_sorted)
+        up = self.up_proj(tokens, numbers, is_sorted)
+        out = self.down_proj(gated_gelu(gate, up), numbers, is_sorted).reshape(-1, hidden)
+        return (out if places is None else out[places]).reshape(*chosen.shape, hidden)
+
+
+def _tiles(chosen: mx.array, experts: int, tile: int) -> tuple[mx.array, mx.array, mx.array]:
+    """Choices (B, L, k) as tiles of ``tile`` tokens that go to the same expert.
+
+    Returns the tokens of every tile (tiles, tile), its expert (tiles,), and the place in that
+    list of every choice (B·L·k,). How many tiles an expert fills is not known while the graph is
+    built, but all together no more than there would be if each had one that is nearly empty; what
+    is left of them computes the first token to no end.
+    """
+    flat = chosen.flatten()
+    counts = (flat[:, None] == mx.arange(experts)).sum(axis=0)
+    filled = (counts + tile - 1) // tile  # tiles of each expert
+    ends = mx.cumsum(filled)
+    order = mx.argsort(flat)
+    # From the place in the list sorted by expert to that in the list of tiles.
+    shift = (ends - filled) * tile - (mx.cumsum(counts) - counts)
+    moved = mx.arange(flat.size) + shift[flat[order]]
+    tiles = flat.size // tile + experts
+    tokens = mx.zeros((tiles * tile,), dtype=order.dtype)
+    tokens[moved] = order // chosen.shape[-1]
+    owner = (mx.arange(tiles)[:, None] >= ends).sum(axis=1)
+    return tokens.reshape(tiles, tile), mx.minimum(owner, experts - 1), moved[mx.argsort(order)]
+
+
+def _on_cpu() -> bool:
+    return mx.default_device() == mx.cpu
 
 
 class Experts(nn.Module):

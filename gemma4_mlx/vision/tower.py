@@ -18,7 +18,7 @@ from gemma4_mlx.vision.pooler import pool_patches, standardize
 
 # Images are independent, so a long batch is cut into groups of about so many patches: the frames
 # of a video would otherwise need gigabytes for activations at once.
-_PATCHES_AT_ONCE = 16_384
+_PATCHES_AT_ONCE = 4_096
 
 
 class VisionTower(nn.Module):
@@ -51,7 +51,10 @@ class VisionTower(nn.Module):
         tokens: list[mx.array] = []
         for start in range(0, len(grids), step):
             group = slice(start, start + step)
-            tokens += self._encode(pixel_values[group], position_ids[group], grids[group])
+            pixels = pixel_values[group]
+            if tokens:  # one group after the other, or MLX holds what several compute
+                (pixels,) = mx.depends([pixels], [tokens[-1]])
+            tokens += self._encode(pixels, position_ids[group], grids[group])
         return tokens
 
     def _encode(

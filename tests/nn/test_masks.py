@@ -3,12 +3,13 @@
 import mlx.core as mx
 import numpy as np
 
-from gemma4_mlx.nn.masks import attention_mask, image_blocks
+from gemma4_mlx.nn.masks import ChunkMask, Mask, attention_mask, image_blocks
 
 
-def seen(mask: mx.array | str | None) -> np.ndarray:
-    assert isinstance(mask, mx.array)
-    return np.array(mask).reshape(mask.shape[-2:])
+def seen(mask: Mask) -> np.ndarray:
+    assert isinstance(mask, ChunkMask)
+    whole = mask.whole()
+    return np.array(whole).reshape(whole.shape[-2:])
 
 
 def test_a_single_token_needs_no_array() -> None:
@@ -44,7 +45,9 @@ def test_old_tokens_belong_to_no_new_picture() -> None:
 
 
 def test_padding_is_seen_by_nobody_but_itself() -> None:
-    mask = np.array(attention_mask(4, 0, 4, left_padding=mx.array([0, 2])))
+    made = attention_mask(4, 0, 4, left_padding=mx.array([0, 2]))
+    assert isinstance(made, ChunkMask)
+    mask = np.array(made.whole())
     assert mask.shape == (2, 1, 4, 4)
     assert np.flatnonzero(mask[1, 0, 3]).tolist() == [2, 3]
     assert np.flatnonzero(mask[1, 0, 0]).tolist() == [0]

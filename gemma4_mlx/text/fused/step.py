@@ -19,7 +19,7 @@ from mlx.utils import tree_flatten, tree_unflatten
 
 from gemma4_mlx.config import LayerKind
 from gemma4_mlx.nn.masks import Mask
-from gemma4_mlx.text.attend import attend, attend_within
+from gemma4_mlx.text.attend import attend_once, attend_within
 from gemma4_mlx.text.fused import experts
 from gemma4_mlx.text.fused.after import AfterForm, after, rest_of_layer
 from gemma4_mlx.text.fused.before import BeforeForm, before, queries_keys_values
@@ -93,11 +93,12 @@ class FusedStep:
                 kept = layer.update(new[0])
                 seen[owner] = kept if form.one_tensor else keys_and_values(kept)
             mask = masks[row.kind]
+            assert mask is None or isinstance(mask, mx.array)  # as it is for a single token
             if form.one_tensor:
                 attended = attend_within(queries, seen[owner], mask)
             else:
                 keys, values = seen[owner]
-                attended = attend(queries, keys, values, mask)
+                attended = attend_once(queries, keys, values, mask)
             position = None if upcoming is None else positions.of(upcoming)
             x, *rest = function(weights, x, attended, next(inputs), choices, position)
             if rest:
