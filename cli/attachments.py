@@ -27,6 +27,11 @@ def attach_all(
     return [attach(kind, path) for kind, paths in given for path in paths or ()]
 
 
+def kinds(parts: Sequence[Part]) -> set[str]:
+    """What the model has to look at or listen to."""
+    return {part["type"] for part in parts}
+
+
 def content(parts: Sequence[Part], text: str) -> str | list[Part]:
     """A message's content: the text alone, or the media and then the text."""
     if not parts:

@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gemma4_cli import options
 from gemma4_cli.console import clear_status, say, status
+from gemma4_cli.models import warn_of_tight_fit
 from gemma4_cli.units import size, tokens
 
 if TYPE_CHECKING:
@@ -46,6 +48,8 @@ def bench(
     prefill_step_size: Annotated[
         int, typer.Option("--prefill-step-size", min=1, help="Prompt tokens read in one piece.")
     ] = 2048,
+    ple: options.Ple = "auto",
+    kv_bits: options.KvBits = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print all figures of all trials as JSON.")
     ] = False,
@@ -57,10 +61,12 @@ def bench(
     """
     from gemma4_mlx.generation.benchmark import benchmark
     from gemma4_mlx.loading import find_checkpoint, load_model
+    from gemma4_mlx.loading.ple_rows import table_placement
 
     checkpoint = find_checkpoint(model)  # a download shows its own progress
     status(f"loading {model}")
-    gemma = load_model(checkpoint)
+    gemma = load_model(checkpoint, ple=ple)
+    warn_of_tight_fit(gemma)
     lengths = list(dict.fromkeys(prompt_tokens or _LENGTHS))
     done = 0
 
@@ -77,17 +83,32 @@ def bench(
             generated_tokens=generation_tokens,
             trials=num_trials,
             prefill_step_size=prefill_step_size,
+            kv_bits=kv_bits,
             on_trial=show,
         )
     )
     clear_status()
+    table = table_placement(gemma.ple_rows)
     if as_json:
-        say(json.dumps(_report(model, figures), ensure_ascii=False, indent=2), end="\n")
+        report = _report(model, table, kv_bits, figures)
+        say(json.dumps(report, ensure_ascii=False, indent=2), end="\n")
     else:
-        say(_table(figures))
+        say(_table(figures) + _settings(table, kv_bits))
 
 
-def _report(model: str, figures: "list[Figures]") -> dict[str, Any]:
+def _settings(table: str | None, kv_bits: int | None) -> str:
+    """What was measured: a line below the table, empty when there is nothing to tell."""
+    told = []
+    if table is not None:
+        told.append(f"per-layer embeddings {'on' if table == 'flash' else 'in'} {table}")
+    if kv_bits is not None:
+        told.append(f"keys and values of global layers in {kv_bits} bits")
+    return f"{', '.join(told)}\n" if told else ""
+
+
+def _report(
+    model: str, table: str | None, kv_bits: int | None, figures: "list[Figures]"
+) -> dict[str, Any]:
     from importlib.metadata import version
 
     import mlx.core as mx
@@ -97,6 +118,8 @@ def _report(model: str, figures: "list[Figures]") -> dict[str, Any]:
     return {
         "model": model,
         "device": mx.device_info().get("device_name", str(mx.default_device())),
+        "ple": table,
+        "kv_bits": kv_bits,
         "versions": {"gemma4-mlx": __version__, "mlx": version("mlx")},
         "results": [
             _rounded(found) | {"trials": [_rounded(trial) for trial in found.trials]}

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gemma4_cli import options
-from gemma4_cli.attachments import Part, attach, attach_all, content
+from gemma4_cli.attachments import Part, attach, attach_all, content, kinds
 from gemma4_cli.console import complain, notice, notices, prefill_status, say, think
 from gemma4_cli.models import open_model
 from gemma4_mlx.errors import Gemma4Error, InputError
@@ -39,6 +39,8 @@ def chat(
     top_k: options.TopK = None,
     seed: options.Seed = None,
     image_tokens: options.ImageTokens = None,
+    ple: options.Ple = "auto",
+    kv_bits: options.KvBits = None,
 ) -> None:
     """Talk with the model; media given here go with the first message.
 
@@ -49,7 +51,7 @@ def chat(
     question = "" if interactive else sys.stdin.read().strip()
     if not interactive and not question and not parts:
         raise InputError("the piped input is empty: give a question, a picture or a recording")
-    name, gemma, processor = open_model(model)
+    name, gemma, processor = open_model(model, ple, kinds(parts))
 
     from gemma4_mlx.generation.session import ChatSession
 
@@ -64,6 +66,7 @@ def chat(
         top_k=top_k,
         seed=seed,
         max_soft_tokens=image_tokens,
+        kv_bits=kv_bits,
     )
     if interactive:
         say(f"{Path(name).name}: /help lists the commands, Ctrl-D leaves\n")

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from gemma4_cli import options
-from gemma4_cli.attachments import attach_all, content
+from gemma4_cli.attachments import attach_all, content, kinds
 from gemma4_cli.console import notice, notices, prefill_status, say, think
 from gemma4_cli.models import open_model
 from gemma4_mlx.errors import InputError
@@ -28,6 +28,8 @@ def generate(
     top_k: options.TopK = None,
     seed: options.Seed = None,
     image_tokens: options.ImageTokens = None,
+    ple: options.Ple = "auto",
+    kv_bits: options.KvBits = None,
     as_json: Annotated[
         bool,
         typer.Option("--json", help="Print text, thought, tool calls and figures as JSON."),
@@ -41,7 +43,7 @@ def generate(
     messages: list[dict[str, Any]] = [{"role": "user", "content": content(parts, text)}]
     if system:
         messages.insert(0, {"role": "system", "content": system})
-    name, gemma, processor = open_model(model)
+    name, gemma, processor = open_model(model, ple, kinds(parts))
 
     from gemma4_mlx.generation.stream import stream_generate
 
@@ -60,6 +62,7 @@ def generate(
             seed=seed,
             max_soft_tokens=image_tokens,
             on_prefill=prefill_status,
+            kv_bits=kv_bits,
         )
     ) as chunks:
         for chunk in chunks:

@@ -4,12 +4,15 @@ The last resort is the demo, and then that is said.
 """
 
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gemma4_cli import options
 from gemma4_cli.console import clear_status, notice, status
 from gemma4_cli.settings import chosen_model, settings_file
+from gemma4_cli.units import size
 from gemma4_mlx.errors import CheckpointError, HubError
 
 if TYPE_CHECKING:
@@ -76,14 +79,33 @@ def _check_still_there(name: str, settings: Path) -> None:
         )
 
 
-def open_model(named: str | None) -> "tuple[str, Gemma4Model, Processor]":
-    """Choose and load: its name, the model and its processor."""
+def open_model(
+    named: str | None, ple: options.PlePlacement = "auto", media: Collection[str] = ()
+) -> "tuple[str, Gemma4Model, Processor]":
+    """Choose and load, to work on these kinds of media: name, model and processor."""
     name = choose_model(named)
 
     from gemma4_mlx.loading import find_checkpoint, load
 
     checkpoint = find_checkpoint(name)  # a download shows its own progress
     status(f"loading {name}")
-    model, processor = load(checkpoint)
+    model, processor = load(checkpoint, ple)
     clear_status()
+    warn_of_tight_fit(model, media)
     return name, model, processor
+
+
+def warn_of_tight_fit(model: "Gemma4Model", media: Collection[str] = ()) -> None:
+    """Say in one line when the weights leave the GPU too little memory to work well."""
+    from gemma4_mlx.generation.working_set import tight_fit
+    from gemma4_mlx.loading.ple_rows import table_placement
+
+    found = tight_fit(model, media)
+    if found is None:
+        return
+    in_memory = table_placement(model.ple_rows) == "memory"
+    remedy = "give --ple flash, or " if in_memory else ""
+    notice(
+        f"the weights take {size(found[0])} of the {size(found[1])} that the GPU should use here, "
+        f"so replies may be slow: {remedy}convert the model to fewer bits (`gemma4 convert`)"
+    )

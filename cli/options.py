@@ -1,7 +1,7 @@
 """Options that several commands share, declared once."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -13,6 +13,32 @@ Model = Annotated[
         help="A directory, a hub id, e2b, e4b, 26b, 31b, or demo. "
         "Else $GEMMA4_MODEL, else the one chosen with `gemma4 use`, else the built-in demo.",
         show_default=False,
+    ),
+]
+PlePlacement = Literal["auto", "flash", "memory"]  # as of loading, which is heavy to import
+Ple = Annotated[
+    PlePlacement,
+    typer.Option(
+        "--ple",
+        help="Where the table of per-layer embeddings (E2B, E4B) stays: on flash, to read "
+        "a row of it for a token, or in memory. auto: in memory if it takes at most 1/64 of that.",
+    ),
+]
+
+
+def _eight(bits: int | None) -> int | None:
+    if bits not in (None, 8):
+        raise typer.BadParameter(f"{bits} bits cannot be had: give 8, or leave it out")
+    return bits
+
+
+KvBits = Annotated[
+    int | None,
+    typer.Option(
+        "--kv-bits",
+        callback=_eight,
+        metavar="8",
+        help="Keep keys and values of the global layers in 8 bits: half the memory a token.",
     ),
 ]
 # Not "readable": what cannot be read is told with the other faults of files, in one line each.

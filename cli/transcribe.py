@@ -46,6 +46,7 @@ def transcribe(
         typer.Option("--output-dir", "-o", help="Write one file for each into this folder."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write over existing files.")] = False,
+    ple: options.Ple = "auto",
 ) -> None:
     """Transcribe recordings of any length. The text alone goes to stdout."""
     from gemma4_mlx.speech.languages import language_name
@@ -70,7 +71,7 @@ def transcribe(
     if ready:
         from gemma4_mlx.speech.transcribe import require_audio
 
-        _, gemma, processor = open_model(model)
+        _, gemma, processor = open_model(model, ple, ["audio"])
         require_audio(gemma)
     for file in ready:
         try:

@@ -21,6 +21,7 @@ import numpy as np
 from gemma4_mlx.errors import InputError
 from gemma4_mlx.generation.arguments import whole_number
 from gemma4_mlx.generation.loop import generate_tokens
+from gemma4_mlx.generation.working_set import working_set
 from gemma4_mlx.model import Gemma4Model
 
 # Steps of the run that warms up: kernels are compiled and weights read in them.
@@ -99,20 +100,23 @@ def benchmark(
     generated_tokens: int = 128,
     trials: int = 3,
     prefill_step_size: int = 2048,
+    kv_bits: int | None = None,
     on_trial: Callable[[int, int], None] | None = None,
 ) -> Iterator[Figures]:
     """Measure prompts of these lengths, one after another; yields the figures of each.
 
-    ``on_trial(length, number)`` is called before every trial, number 0 being the warm-up.
-    Raises InputError, before anything runs, for lengths beyond the model's context.
+    ``kv_bits=8`` keeps the global layers of the cache in 8 bits. ``on_trial(length, number)`` is
+    called before every trial, number 0 being the warm-up. Raises InputError, before anything runs,
+    for lengths beyond the model's context and for ``kv_bits`` that it cannot have.
     """
     whole_number("generated_tokens", generated_tokens, 2)
+    model.make_cache(kv_bits)  # wrong bits show here
     whole_number("trials", trials, 1)
     whole_number("prefill_step_size", prefill_step_size, 1)
     for length in prompt_tokens:
         check_length(model, length, generated_tokens)
     return (
-        _measure(model, length, generated_tokens, trials, prefill_step_size, on_trial)
+        _measure(model, length, generated_tokens, trials, prefill_step_size, kv_bits, on_trial)
         for length in prompt_tokens
     )
 
@@ -142,6 +146,7 @@ def _measure(
     generated_tokens: int,
     trials: int,
     prefill_step_size: int,
+    kv_bits: int | None,
     on_trial: Callable[[int, int], None] | None,
 ) -> Figures:
     prompt = random_prompt(model, prompt_tokens)
@@ -150,19 +155,24 @@ def _measure(
         if on_trial is not None:
             on_trial(prompt_tokens, number)
         tokens = generated_tokens if number else min(_WARM_UP_TOKENS, generated_tokens)
-        trial = _run(model, prompt, tokens, prefill_step_size)
+        with working_set(model):
+            trial = _run(model, prompt, tokens, prefill_step_size, kv_bits)
         if number:
             measured.append(trial)
     return Figures(tuple(measured))
 
 
 def _run(
-    model: Gemma4Model, prompt: Sequence[int], generated_tokens: int, prefill_step_size: int
+    model: Gemma4Model,
+    prompt: Sequence[int],
+    generated_tokens: int,
+    prefill_step_size: int,
+    kv_bits: int | None,
 ) -> Trial:
     mx.synchronize()
     mx.clear_cache()
     mx.reset_peak_memory()
-    cache = model.make_cache()
+    cache = model.make_cache(kv_bits)
     host = []
     start = time.perf_counter()
     tokens = generate_tokens(

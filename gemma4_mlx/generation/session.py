@@ -9,6 +9,7 @@ its text again need not give the same ids.
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gemma4_mlx.generation.loop import prefill
@@ -19,6 +20,7 @@ from gemma4_mlx.generation.reply import ReplyReader, inside_thought
 from gemma4_mlx.generation.sampling import make_sampler
 from gemma4_mlx.generation.stats import Stopwatch
 from gemma4_mlx.generation.stream import Chunk, check_lengths, read_reply, reply_limit
+from gemma4_mlx.generation.working_set import working_set
 
 if TYPE_CHECKING:
     from gemma4_mlx.model import Gemma4Model
@@ -52,6 +54,7 @@ class ChatSession:
         seed: int | None = None,
         max_soft_tokens: int | None = None,
         prefill_step_size: int = 2048,
+        kv_bits: int | None = None,
     ):
         self.model, self.processor = model, processor
         self.tools, self.enable_thinking = tools, enable_thinking
@@ -63,7 +66,7 @@ class ChatSession:
         check_lengths(max_tokens, prefill_step_size)
         self._system = [{"role": "system", "content": system}] if system else []
         self.messages: list[Message] = list(self._system)
-        self._prefix = PrefixCache(model.make_cache)
+        self._prefix = PrefixCache(partial(model.make_cache, kv_bits))
         self._said: set[str] = set()  # notices about media are given in their first turn only
         self._running: Generator[Chunk, None, None] | None = None
 
@@ -86,7 +89,7 @@ class ChatSession:
         """The reply after several messages, such as the results of function calls."""
         if self._running is not None:
             self._running.close()  # a reply nobody read to its end
-        self._running = self._turn([*self.messages, *messages], on_prefill)
+        self._running = self._wired([*self.messages, *messages], on_prefill)
         return self._running
 
     def clear(self) -> None:
@@ -95,6 +98,12 @@ class ChatSession:
             self._running.close()
         self.messages = list(self._system)
         self._prefix.clear()
+
+    def _wired(
+        self, messages: list[Message], on_prefill: Callable[[int, int], None] | None
+    ) -> Generator[Chunk, None, None]:
+        with working_set(self.model):
+            yield from self._turn(messages, on_prefill)
 
     def _turn(
         self, messages: list[Message], on_prefill: Callable[[int, int], None] | None

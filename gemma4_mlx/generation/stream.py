@@ -19,6 +19,7 @@ from gemma4_mlx.generation.loop import Sampler, generate_tokens
 from gemma4_mlx.generation.reply import Delta, ReplyReader, inside_thought
 from gemma4_mlx.generation.sampling import make_sampler
 from gemma4_mlx.generation.stats import Stats, Stopwatch
+from gemma4_mlx.generation.working_set import working_set
 
 if TYPE_CHECKING:
     from gemma4_mlx.model import Gemma4Model
@@ -65,6 +66,7 @@ def stream_generate(
     prefill_step_size: int = 2048,
     on_prefill: Callable[[int, int], None] | None = None,
     cache: "KVCache | None" = None,
+    kv_bits: int | None = None,
 ) -> Generator[Chunk, None, None]:
     """Answer ``messages`` (or a plain question), chunk by chunk; close the iterator to stop.
 
@@ -72,7 +74,8 @@ def stream_generate(
     gives the same reply again. ``max_tokens`` None stands for 2,048. ``max_soft_tokens`` is the
     budget of an image: 70, 140, 280, 560 or 1,120. ``on_prefill(done, total)`` hears how far the
     prompt has been read. ``cache``, from ``model.make_cache()``, must be empty and holds the
-    prompt and the reply afterwards; ChatSession is the way to hold a conversation.
+    prompt and the reply afterwards; ChatSession is the way to hold a conversation. ``kv_bits=8``
+    keeps the global layers of a cache made here in 8 bits.
 
     Raises InputError for a prompt longer than the model's context and for settings of another
     type or out of range, when the first chunk is asked for and before the model runs.
@@ -87,6 +90,12 @@ def stream_generate(
             f"the cache already holds {cache.offset} tokens, expected an empty one: "
             "use ChatSession to continue a conversation"
         )
+    if cache is None:
+        cache = model.make_cache(kv_bits)
+    elif kv_bits is not None:
+        raise InputError(
+            f"kv_bits is {kv_bits!r:.60}, but the cache given has its own: leave one of them out"
+        )
     inputs = processor(messages, tools, enable_thinking, max_soft_tokens=max_soft_tokens)
     prompt: list[int] = np.array(inputs["input_ids"][0]).tolist()
     limit = reply_limit(model, len(prompt), max_tokens)
@@ -94,7 +103,7 @@ def stream_generate(
         model,
         processor,
         inputs,
-        model.make_cache() if cache is None else cache,
+        cache,
         sampler,
         reader=ReplyReader(
             processor.tokenizer, inside_thought=inside_thought(prompt, processor.tokenizer)
@@ -185,21 +194,22 @@ def read_reply(
         prefill_step_size=prefill_step_size,
         on_prefill=on_prefill,
     )
-    try:
-        for (token_id,) in tokens:
-            stopwatch.token()
-            pending.append(token_id)
-            if record is not None:
-                record.append(token_id)
-            if token_id in eos:
-                reason = "stop"
-                break
-            delta = reader.read(token_id)
-            called = called or bool(delta.tool_calls)
-            if delta:
-                yield chunk(delta)
-    finally:
-        tokens.close()  # type: ignore[attr-defined]  # it is a generator; a queued step is dropped
+    with working_set(model):
+        try:
+            for (token_id,) in tokens:
+                stopwatch.token()
+                pending.append(token_id)
+                if record is not None:
+                    record.append(token_id)
+                if token_id in eos:
+                    reason = "stop"
+                    break
+                delta = reader.read(token_id)
+                called = called or bool(delta.tool_calls)
+                if delta:
+                    yield chunk(delta)
+        finally:
+            tokens.close()  # type: ignore[attr-defined]  # it is a generator; a step is dropped
     rest = reader.finish()
     if reason == "stop" and (called or rest.tool_calls):
         reason = "tool_calls"

@@ -23,7 +23,8 @@ def load(name: str | Path, ple: PlePlacement = "auto") -> tuple[Gemma4Model, Pro
     """The model and the processor of a checkpoint, in Hugging Face layout or an MLX conversion.
 
     ``name`` is a directory, a hub id, an alias (e2b, e4b, 26b, 31b) or "demo". ``ple`` says where
-    the per-layer embedding table stays: "flash", "memory", or "auto", which decides by its size.
+    the per-layer embedding table stays: "flash", "memory", or "auto": in memory when it takes at
+    most 1/64 of the machine's.
 
     Raises CheckpointError or HubError, in one line that says what to do.
     """

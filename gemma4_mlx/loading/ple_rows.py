@@ -2,14 +2,15 @@
 
 The table is 46 % of E2B and one row of it is used per token. On flash it stays in the safetensors
 file, memory-mapped: the rows asked for are gathered on the host and, where the table is quantized,
-dequantized as a few kilobytes. While decoding, the next step's graph is built over a staging array
-before its token is known; the row is written into that array's unified memory just before the step
-is dispatched, so that nothing waits for anything else.
+dequantized as a few kilobytes. The system is told of all rows before the first is touched, so that
+it reads many at a time and not page after page. While decoding, the next step's graph is built over
+a staging array before its token is known; the row is written into that array's unified memory just
+before the step is dispatched, so that nothing waits for anything else.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import mlx.core as mx
 import numpy as np
@@ -17,7 +18,7 @@ import numpy as np
 from gemma4_mlx.loading.dtypes import as_stored
 from gemma4_mlx.loading.rename import PLE_TABLE
 from gemma4_mlx.loading.safetensors_file import TensorInfo
-from gemma4_mlx.text.per_layer_embeddings import StepRows
+from gemma4_mlx.text.per_layer_embeddings import RowSource, StepRows
 
 
 @dataclass(frozen=True)
@@ -72,9 +73,11 @@ class FlashRows:
     ):
         self.infos, self.parts, self.format = infos, parts, table_format
         # Rows are far apart: reading ahead would fetch megabytes for every kilobyte used.
-        self.maps = {name: info.mapped(read_ahead=False) for name, info in infos.items()}
+        self._mapped = [info.map(read_ahead=False) for info in infos.values()]
+        self.maps = {name: mapped.numbers for name, mapped in zip(infos, self._mapped, strict=True)}
 
     def rows(self, ids: np.ndarray) -> mx.array:
+        self._read_soon(np.unique(ids))
         parts = {
             name: as_stored(mx.array(table[ids]), self.infos[name].dtype)
             for name, table in self.maps.items()
@@ -91,13 +94,26 @@ class FlashRows:
             parts[name] = as_stored(staging, self.infos[name].dtype)
 
         def write(known: np.ndarray) -> None:
+            self._read_soon(known.ravel())
             for name, table in self.maps.items():
                 views[name][:] = table[known]
 
         return StepRows(self.format.unpack(parts), write)
 
+    def _read_soon(self, ids: np.ndarray) -> None:
+        rows: list[int] = ids.tolist()
+        for mapped in self._mapped:
+            mapped.read_soon(rows)
+
     def tensors(self) -> dict[str, mx.array]:
         return _named(self.parts)
+
+
+def table_placement(rows: RowSource | None) -> Literal["flash", "memory"] | None:
+    """Where the table of these rows is; None without a table."""
+    if rows is None:
+        return None
+    return "flash" if isinstance(rows, FlashRows) else "memory"
 
 
 def _named(parts: Mapping[str, mx.array]) -> dict[str, mx.array]:

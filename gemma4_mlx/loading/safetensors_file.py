@@ -37,12 +37,16 @@ class TensorInfo:
     def nbytes(self) -> int:
         return math.prod(self.shape) * STORED_DTYPES[self.dtype].itemsize
 
-    def mapped(self, *, read_ahead: bool = True) -> np.ndarray:
+    def mapped(self) -> np.ndarray:
         """The numbers in their file, read-only, as the host has them (``dtypes.STORED_DTYPES``).
 
-        Pages are read when touched, and with ``read_ahead`` those that follow. Raises
-        CheckpointError when the file is gone or shorter than it was.
+        Pages are read when touched, and those that follow. Raises CheckpointError when the file is
+        gone or shorter than it was.
         """
+        return self.map().numbers
+
+    def map(self, *, read_ahead: bool = True) -> "MappedTensor":
+        """The same with the map itself; without ``read_ahead`` only pages touched are read."""
         host, count = STORED_DTYPES[self.dtype].host, math.prod(self.shape)
         try:
             with self.file.open("rb") as stream:
@@ -54,7 +58,24 @@ class TensorInfo:
             ) from None
         if not read_ahead:
             mapping.madvise(mmap.MADV_RANDOM)
-        return flat.reshape(self.shape)
+        return MappedTensor(flat.reshape(self.shape), mapping, self.start)
+
+
+@dataclass(frozen=True)
+class MappedTensor:
+    """A tensor's numbers in the map of its file, in which they begin at byte ``start``."""
+
+    numbers: np.ndarray
+    file: mmap.mmap
+    start: int
+
+    def read_soon(self, rows: Iterable[int]) -> None:
+        """Have the system begin to read these rows, many at a time, before they are touched."""
+        size = self.numbers.strides[0]
+        for row in rows:
+            begin = self.start + row * size
+            page = begin - begin % mmap.PAGESIZE
+            self.file.madvise(mmap.MADV_WILLNEED, page, begin + size - page)
 
 
 def read_header(file: Path) -> dict[str, TensorInfo]:

@@ -1,6 +1,6 @@
 """Everything that is compared with mlx-lm and mlx-vlm: ``python -m tests.bench [SECTION…]``.
 
-    python -m tests.bench                                # operations, decode, prefill, start
+    python -m tests.bench                                # every section
     python -m tests.bench decode --families e2b --rounds 1
     python -m tests.bench operations --write             # and put the table into BENCHMARKS.md
 
@@ -16,14 +16,17 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+import mlx.core as mx
+
 from gemma4_mlx.released import RELEASED
-from tests.bench import conversion, report, start
+from tests.bench import conversion, flash, kv_bits, kv_cache, memory, report, sampling, start
 from tests.bench.checkpoints import SCALES
-from tests.bench.engines import ENGINES
+from tests.bench.engines import ENGINES, OURS
 from tests.bench.side_by_side import (
     Job,
     Measure,
     count,
+    gigabytes,
     milliseconds,
     rate,
     run_job,
@@ -32,6 +35,7 @@ from tests.bench.side_by_side import (
 
 # A prompt shorter than the window of a local layer, and one longer than it.
 SHORT, LONG = 32, 1100
+PEERS = [engine for engine in ENGINES if engine not in OURS]
 
 
 def main() -> int:
@@ -45,8 +49,8 @@ def main() -> int:
     parser.add_argument("--families", nargs="+", choices=RELEASED, default=list(RELEASED))
     parser.add_argument("--scales", nargs="+", choices=SCALES, help="else those of the section")
     parser.add_argument("--prompts", nargs="+", type=int, help="else those of the section")
-    parser.add_argument("--tokens", type=int, default=64, help="to decode after each prompt")
-    parser.add_argument("--engines", nargs="+", choices=ENGINES, default=list(ENGINES))
+    parser.add_argument("--tokens", type=int, help="to decode; else as many as the section does")
+    parser.add_argument("--engines", nargs="+", choices=ENGINES, help="else those of the section")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()))
     parser.add_argument("--write", action="store_true", help="put the tables into BENCHMARKS.md")
@@ -73,7 +77,7 @@ def _operations(options: argparse.Namespace) -> Iterator[str]:
         Measure("operations", "operations", count),
         Measure("of them kernels", "kernels", count),
     )
-    options.rounds = 1
+    options = argparse.Namespace(**vars(options) | {"rounds": 1})
     jobs = (
         Job(family, scale, "operations", _prompts(options, SHORT, LONG), packed=packed)
         for family in options.families
@@ -83,40 +87,81 @@ def _operations(options: argparse.Namespace) -> Iterator[str]:
     return _compared(jobs, measures, options)
 
 
-def _decode(options: argparse.Namespace) -> Iterator[str]:
+def _host(options: argparse.Namespace) -> Iterator[str]:
+    if options.engines is None and mx.default_device() == mx.cpu:  # on a GPU ours is compiled
+        options = argparse.Namespace(**vars(options) | {"engines": [*OURS, *PEERS]})
     measures = (
         Measure("host, ms a token", "host", milliseconds),
         Measure("building the graph, ms", "build", milliseconds),
-        Measure("tokens a second", "decode_tps", rate),
     )
     jobs = (
-        Job(family, scale, "speed", _prompts(options, SHORT, LONG), options.tokens)
-        for scale in options.scales or ["narrow", "small"]
+        Job(family, scale, "speed", _prompts(options, SHORT), options.tokens or 48)
+        for scale in options.scales or ["narrow"]
         for family in options.families
     )
     return _compared(jobs, measures, options)
 
 
-def _prefill(options: argparse.Namespace) -> Iterator[str]:
+def _decode(options: argparse.Namespace) -> Iterator[str]:
     jobs = (
-        Job(family, scale, "speed", _prompts(options, 512, 4096), tokens=2)
+        Job(family, scale, "speed", _prompts(options, SHORT), options.tokens or 16)
         for scale in options.scales or ["narrow", "small"]
         for family in options.families
     )
-    return _compared(jobs, (Measure("tokens a second", "prefill_tps", rate),), options)
+    return _compared(jobs, (Measure("tokens a second", "median_decode_tps", rate),), options)
+
+
+def _prefill(options: argparse.Namespace) -> Iterator[str]:
+    measures = (
+        Measure("tokens a second", "prefill_tps", rate),
+        Measure("peak memory, GB", "peak_memory", gigabytes),
+    )
+    jobs = (
+        Job(family, scale, "prefill", _prompts(options, 512, 4096, 16384))
+        for scale in options.scales or ["tall"]
+        for family in options.families
+    )
+    return _compared(jobs, measures, options)
 
 
 def _start(options: argparse.Namespace) -> Iterator[str]:
     return start.table(options.rounds)
 
 
+def _memory(options: argparse.Namespace) -> Iterator[str]:
+    """The figures hardly move, so one round is enough."""
+    shapes = [
+        (family, scale)
+        for family in options.families
+        for scale in options.scales or ["full"]
+        if family in memory.FAMILIES
+    ]
+    return memory.section(shapes, options.engines or ["ours", *PEERS], options.folder)
+
+
+def _flash(options: argparse.Namespace) -> Iterator[str]:
+    """Rounds are short, and the difference looked for is small: ten for each of the others'."""
+    return flash.section(10 * options.rounds, options.folder)
+
+
+def _sampling(options: argparse.Namespace) -> Iterator[str]:
+    return sampling.section(options.engines or ["ours", *PEERS], sampling.TURNS * options.rounds)
+
+
+def _cache(options: argparse.Namespace) -> Iterator[str]:
+    return kv_cache.section(options.families, options.rounds)
+
+
+def _kv_bits(options: argparse.Namespace) -> Iterator[str]:
+    return kv_bits.section(options.families, options.folder)
+
+
 def _compared(
     jobs: Iterable[Job], measures: tuple[Measure, ...], options: argparse.Namespace
 ) -> Iterator[str]:
-    measured = [
-        (job, run_job(job, options.engines, options.rounds, options.folder)) for job in jobs
-    ]
-    return table(measured, measures, options.engines)
+    engines = options.engines or ["ours", *PEERS]
+    measured = [(job, run_job(job, engines, options.rounds, options.folder)) for job in jobs]
+    return table(measured, measures, engines)
 
 
 def _prompts(options: argparse.Namespace, *usual: int) -> tuple[int, ...]:
@@ -125,9 +170,15 @@ def _prompts(options: argparse.Namespace, *usual: int) -> tuple[int, ...]:
 
 SECTIONS: dict[str, Callable[[argparse.Namespace], Iterable[str]]] = {
     "operations": _operations,
+    "host": _host,
     "decode": _decode,
     "prefill": _prefill,
+    "memory": _memory,
+    "flash": _flash,
+    "cache": _cache,
     "start": _start,
+    "sampling": _sampling,
+    "kv-bits": _kv_bits,
 }
 
 

@@ -1,12 +1,15 @@
 """Random checkpoints of the released shapes, in the layout of the Hugging Face hub.
 
-    python -m tests.bench.checkpoints e2b DIRECTORY [--scale small] [--dtype float32]
+    python -m tests.bench.checkpoints e2b DIRECTORY [--scale small] [--dtype float32] [--text-only]
 
 ``full`` is the whole model for E2B (10 GB) and E4B (16 GB); of the 26B and the 31B it has two
 decoder layers, a local and a global one, at their real width, and two of the vision tower's.
-``small`` makes a tenth of each, with all kinds of tensors. ``narrow`` has every decoder layer of
+``small`` makes a tenth of each, with all kinds of tensors. Of a long prompt the last layer that
+keeps keys and values computes little else; in ``small`` that is the only global one, in ``tall``
+there is a local one after it. ``narrow`` has every decoder layer of
 the release but a hidden size of 128, so that what a step costs the host is seen and not what it
-computes; its vision tower is tiny and it has no audio tower.
+computes; its vision tower is tiny and it has no audio tower, as with ``--text-only``: mlx-vlm opens
+no file without a vision tower.
 """
 
 import argparse
@@ -25,7 +28,7 @@ from gemma4_mlx.config import Gemma4Config
 from gemma4_mlx.released import RELEASED, released_config
 from gemma4_mlx.tensor_shapes import borrowed_shapes, tensor_shapes
 
-Scale = Literal["full", "small", "narrow"]
+Scale = Literal["full", "small", "tall", "narrow"]
 SCALES: tuple[Scale, ...] = get_args(Scale)
 DTYPES = ("bfloat16", "float32")
 
@@ -63,27 +66,33 @@ _NARROW_VISION = {
 }
 
 
-def config(family: str, scale: Scale) -> dict[str, Any]:
-    """config.json of a checkpoint that this script makes."""
+def config(family: str, scale: Scale, *, towers: bool = True, **changes: Any) -> dict[str, Any]:
+    """config.json of a checkpoint that this script makes, with ``changes`` to its decoder."""
     raw = released_config(family)
     text = raw["text_config"]
     if scale == "narrow":
         text |= _NARROW_TEXT | _NARROW_FAMILY[family]
-        raw["vision_config"] |= _NARROW_VISION
-        raw["audio_config"] = None
+        towers = False
     elif family in ("26b", "31b"):
         kinds = sorted(set(text["layer_types"]), reverse=True)
         text |= {"num_hidden_layers": 2, "layer_types": kinds}
         raw["vision_config"]["num_hidden_layers"] = 2
-    if scale == "small":
+        if scale == "tall":
+            text |= {"num_hidden_layers": 3, "layer_types": [*kinds, kinds[0]]}
+    if scale in ("small", "tall"):
         text |= {"vocab_size": SMALL_VOCABULARY, "vocab_size_per_layer_input": SMALL_VOCABULARY}
         raw["vision_config"]["num_hidden_layers"] = 2
         if family in ("e2b", "e4b"):
             layers = {"num_hidden_layers": 10 if family == "e2b" else 12, "num_kv_shared_layers": 5}
+            layers["num_kv_shared_layers"] -= scale == "tall"
             text |= {**layers, "layer_types": text["layer_types"][: layers["num_hidden_layers"]]}
             raw["audio_config"]["num_hidden_layers"] = 2
         elif family == "26b":
             text |= {"num_experts": 16}
+    if not towers:
+        raw["vision_config"] |= _NARROW_VISION
+        raw["audio_config"] = None
+    text |= changes
     raw["vocab_size"] = text["vocab_size"]  # where mlx-lm looks for it
     if scale != "full":
         # The released ids of placeholders lie beyond the vocabulary; the tokenizer's are these.
@@ -92,9 +101,21 @@ def config(family: str, scale: Scale) -> dict[str, Any]:
     return raw
 
 
-def make(family: str, path: Path, scale: Scale, dtype: str = "bfloat16") -> None:
-    """Write the checkpoint, with the demo model's tokenizer."""
-    raw = config(family, scale)
+def make(
+    family: str,
+    path: Path,
+    scale: Scale,
+    dtype: str = "bfloat16",
+    *,
+    towers: bool = True,
+    **changes: Any,
+) -> None:
+    """Write the checkpoint, with the demo model's tokenizer; ``changes`` are to its decoder."""
+    write(config(family, scale, towers=towers, **changes), path, dtype)
+
+
+def write(raw: dict[str, Any], path: Path, dtype: str = "bfloat16") -> None:
+    """Write the checkpoint of a config.json, with the demo model's tokenizer."""
     raw["dtype"] = raw["text_config"]["dtype"] = dtype
     path.mkdir(parents=True)
     (path / "config.json").write_text(json.dumps(raw, indent=2))
@@ -173,5 +194,6 @@ if __name__ == "__main__":
     parser.add_argument("path", type=Path)
     parser.add_argument("--scale", choices=SCALES, default="full")
     parser.add_argument("--dtype", choices=DTYPES, default="bfloat16")
+    parser.add_argument("--text-only", action="store_true", help="a tiny vision tower alone")
     options = parser.parse_args()
-    make(options.family, options.path, options.scale, options.dtype)
+    make(options.family, options.path, options.scale, options.dtype, towers=not options.text_only)

@@ -2,6 +2,8 @@
 
     python -m tests.bench.measure ours CHECKPOINT operations
     python -m tests.bench.measure mlx-vlm CHECKPOINT speed --prompts 32 512 --tokens 64
+    python -m tests.bench.measure ours CHECKPOINT prefill --prompts 512 4096
+    python -m tests.bench.measure mlx-lm CHECKPOINT memory --prompts 16 --tokens 8
 
 The host's share of a step is the processor time of the thread that runs the loop: building the
 graph and handing it to MLX, while waiting for the device costs nothing. It is what stays with the
@@ -22,18 +24,21 @@ import mlx.core as mx
 
 from tests.bench import graph
 from tests.bench.engines import ENGINES, Tokens
+from tests.bench.processes import sample
 
 # Below are ids of control tokens and placeholders, in every checkpoint of this folder.
 FIRST_ID = 64
 # Steps before anything is timed: kernels are compiled and buffers grown in them.
 WARM_UP = 8
+# Prompt tokens before a prompt is timed: weights are read from the file with them.
+WARM_UP_PROMPT = 256
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("engine", choices=ENGINES)
     parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("what", choices=("operations", "speed"))
+    parser.add_argument("what", choices=("operations", "speed", "prefill", "memory"))
     parser.add_argument("--prompts", nargs="+", type=int, default=[32], help="lengths, in tokens")
     parser.add_argument("--tokens", type=int, default=64, help="to decode after each prompt")
     options = parser.parse_args()
@@ -44,6 +49,10 @@ def main() -> None:
     prompts = [prompt(length, vocabulary) for length in options.prompts]
     if options.what == "operations":
         figures = [_operations(tokens, ids) for ids in prompts]
+    elif options.what == "prefill":
+        figures = [_prefill(tokens, ids) for ids in prompts]
+    elif options.what == "memory":
+        figures = [_memory(tokens, ids, options.tokens) for ids in prompts]
     else:
         figures = [_speed(tokens, ids, options.tokens) for ids in prompts]
     print(json.dumps(figures))
@@ -62,6 +71,25 @@ def _operations(tokens: Tokens, ids: Sequence[int]) -> dict[str, Any]:
         "operations": found.total,
         "kernels": found.kernels,
         "kinds": dict(found.kinds.most_common()),
+    }
+
+
+def _memory(tokens: Tokens, ids: Sequence[int], count: int) -> dict[str, Any]:
+    """What this process holds after a reply, in bytes; its peaks are seen from outside.
+
+    The mark of the most resident is the system's own and misses nothing.
+    """
+    for _ in tokens(ids, count):
+        pass
+    held = sample("self")
+    return {
+        "prompt": len(ids),
+        "resident": held.get("VmRSS", 0),
+        "anonymous": held.get("RssAnon", 0),
+        "file": held.get("RssFile", 0),
+        "peak_resident": held.get("VmHWM", 0),
+        "mlx": mx.get_active_memory(),
+        "peak_mlx": mx.get_peak_memory(),
     }
 
 
@@ -102,6 +130,26 @@ def _speed(tokens: Tokens, ids: Sequence[int], count: int) -> dict[str, Any]:
         "build": statistics.median(building),
         "least_host": min(host),
         "least_build": min(building),
+        "peak_memory": mx.get_peak_memory(),
+    }
+
+
+def _prefill(tokens: Tokens, ids: Sequence[int]) -> dict[str, Any]:
+    """From a prompt to the first token; a short piece of it is read before, to warm up.
+
+    Peak memory has the weights in it.
+    """
+    for _ in tokens(ids[:WARM_UP_PROMPT], 2):
+        pass
+    mx.synchronize()
+    mx.clear_cache()
+    mx.reset_peak_memory()
+    start = time.perf_counter()
+    next(tokens(ids, 2))
+    seconds = time.perf_counter() - start
+    return {
+        "prompt": len(ids),
+        "prefill_tps": len(ids) / seconds,
         "peak_memory": mx.get_peak_memory(),
     }
 

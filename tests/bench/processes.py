@@ -38,9 +38,9 @@ def run(command: Sequence[str], log: Path) -> Measured:
             pid, status, usage = os.wait4(process.pid, os.WNOHANG)
             if pid:
                 break
-            sample = _sample(process.pid)
-            resident = max(resident, sample.get("VmHWM", 0))
-            anonymous = max(anonymous, sample.get("RssAnon", 0))
+            held = sample(process.pid)
+            resident = max(resident, held.get("VmHWM", 0))
+            anonymous = max(anonymous, held.get("RssAnon", 0))
             time.sleep(_INTERVAL)
         seconds = time.perf_counter() - begin
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -49,7 +49,7 @@ def run(command: Sequence[str], log: Path) -> Measured:
     return Measured(resident or reported, anonymous, seconds, process.returncode)
 
 
-def _sample(pid: int) -> dict[str, int]:
+def sample(pid: int | str) -> dict[str, int]:
     """Bytes by name from /proc; nothing where there is no /proc, or the process just ended."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.bench.engines import OURS
+
 # Debian's MLX is built with a reference BLAS; float32 products of matrices need a real one.
 OPENBLAS = Path("/usr/lib/x86_64-linux-gnu/openblas-pthread/libopenblas.so.0")
 
@@ -31,7 +33,7 @@ class Job:
 
     family: str
     scale: str
-    what: str  # operations or speed
+    what: str  # operations, speed or prefill
     prompts: tuple[int, ...]
     tokens: int = 64
     packed: bool = False  # converted to 4 bits, as everyone's plain conversion does
@@ -140,6 +142,10 @@ def rate(value: float) -> str:
     return f"{value:,.0f}" if value >= 99.5 else f"{value:.1f}"
 
 
+def gigabytes(value: float) -> str:
+    return f"{value / 1e9:.2f}"
+
+
 def count(value: float) -> str:
     return f"{value:,.0f}"
 
@@ -148,9 +154,14 @@ def table(
     measured: Sequence[tuple[Job, Results]], measures: Sequence[Measure], engines: Sequence[str]
 ) -> Iterator[str]:
     """Markdown: one line for a checkpoint, a prompt and a measure; ratios are ours to theirs."""
-    peers = [engine for engine in engines if engine != "ours"]
-    ratios = [f"ours / {peer}" for peer in peers] if "ours" in engines else []
-    yield f"| {' | '.join(['shape', 'weights', 'prompt', 'measured', *engines, *ratios])} |"
+    ratios = [
+        (engine, peer)
+        for engine in engines
+        for peer in engines
+        if engine in OURS and peer not in OURS
+    ]
+    titles = [f"{engine} / {peer}" for engine, peer in ratios]
+    yield f"| {' | '.join(['shape', 'weights', 'prompt', 'measured', *engines, *titles])} |"
     yield "|---|---|---:|---|" + "---:|" * (len(engines) + len(ratios))
     for job, results in measured:
         for prompt in job.prompts:
@@ -164,10 +175,11 @@ def table(
                     f"{prompt:,}",
                     measure.title,
                     *("–" if value is None else measure.show(value) for value in values.values()),
-                    *(_ratio(values["ours"], values[peer]) for peer in peers if ratios),
+                    *(ratio(values[engine], values[peer]) for engine, peer in ratios),
                 ]
                 yield f"| {' | '.join(cells)} |"
 
 
-def _ratio(ours: float | None, theirs: float | None) -> str:
+def ratio(ours: float | None, theirs: float | None) -> str:
+    """Two digits, or a dash where one of them failed."""
     return f"{ours / theirs:.2f}" if ours is not None and theirs else "–"

@@ -10,6 +10,7 @@ import pytest
 from gemma4_mlx.generation.benchmark import benchmark, random_prompt
 from gemma4_mlx.loading import load_model
 from gemma4_mlx.memory import kv_cache_bytes
+from tests import goldens
 from tests.cli.test_errors import one_line
 
 Run = Callable[..., Any]
@@ -39,11 +40,33 @@ def test_json(gemma4: Run) -> None:
 def test_table(gemma4: Run) -> None:
     result = gemma4("bench", "demo", "-p", 12, "-g", 3, "-n", 1)
     assert (result.status, result.err) == (0, "")
-    head, rule, row = result.out.splitlines()
+    head, rule, row, settings = result.out.splitlines()
     for title in ("prompt", "prefill, tok/s", "first token", "decode, tok/s", "host", "KV"):
         assert title in head
     assert set(rule.strip()) == {"─"}
     assert row.split()[0] == "12" and len(row) <= 100
+    assert settings == "per-layer embeddings in memory"
+
+
+@pytest.mark.parametrize("ple", ["flash", "memory"])
+def test_where_the_table_was_and_the_bits_of_the_cache(gemma4: Run, ple: str) -> None:
+    settings = ("-p", 12, "-g", 3, "-n", 1, "--ple", ple, "--kv-bits", 8)
+    result = gemma4("bench", "demo", *settings)
+    where = {"flash": "on flash", "memory": "in memory"}[ple]
+    told = f"per-layer embeddings {where}, keys and values of global layers in 8 bits"
+    assert (result.status, result.err) == (0, "") and result.out.splitlines()[-1] == told
+
+    report = json.loads(gemma4("bench", "demo", *settings, "--json").out)
+    assert (report["ple"], report["kv_bits"]) == (ple, 8)
+    config = load_model("demo").config.text
+    assert report["results"][0]["kv_bytes"] == kv_cache_bytes(config, 14, kv_bits=8)
+
+
+def test_a_model_without_a_table(gemma4: Run) -> None:
+    path = goldens.checkpoint("31b")
+    report = json.loads(gemma4("bench", path, "-p", 5, "-g", 2, "-n", 1, "--json").out)
+    assert (report["ple"], report["kv_bits"]) == (None, None)
+    assert len(gemma4("bench", path, "-p", 5, "-g", 2, "-n", 1).out.splitlines()) == 3
 
 
 def test_the_runs_of_a_benchmark() -> None:
@@ -71,11 +94,23 @@ def test_bad_input_is_one_line(gemma4: Run, tmp_path: Path) -> None:
     one_line(gemma4("bench", "demo", "-p", 8000, "-g", 200), "8000", "200", "8192")
     one_line(gemma4("bench", tmp_path), "config.json")
     one_line(gemma4("bench", "nonsense"), "nonsense")
+    tiny = goldens.checkpoint("31b")  # 40 numbers a head
+    one_line(
+        gemma4("bench", tiny, "-p", 5, "-g", 2, "--kv-bits", 8), "groups of 32", "leave kv_bits out"
+    )
 
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["demo", "-p", "0"], ["demo", "-p", "x"], ["demo", "-g", "1"], ["demo", "-n", "0"]],
+    [
+        [],
+        ["demo", "-p", "0"],
+        ["demo", "-p", "x"],
+        ["demo", "-g", "1"],
+        ["demo", "-n", "0"],
+        ["demo", "--kv-bits", "4"],
+        ["demo", "--ple", "disk"],
+    ],
 )
 def test_wrong_usage_is_2(gemma4: Run, arguments: list[str]) -> None:
     result = gemma4("bench", *arguments)

@@ -39,6 +39,10 @@ def one_line(result: Any, *words: str) -> None:
         ["transcribe", "a.wav", "--format", "srt"],
         ["chat", "--top-p", "1.5"],
         ["chat", "--seed", "x"],
+        ["chat", "--ple", "disk"],
+        ["chat", "--kv-bits", "4"],
+        ["generate", "Hi", "--kv-bits", "16"],
+        ["transcribe", "a.wav", "--ple", "nowhere"],
     ],
 )
 def test_wrong_usage_is_2(gemma4: Run, loaded: list[str], arguments: list[str]) -> None:
@@ -133,7 +137,7 @@ def test_an_empty_prompt(gemma4: Run, loaded: list[str], monkeypatch: pytest.Mon
 def test_a_bug_is_one_line_and_says_how_to_see_more(
     gemma4: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(_name: str | None) -> None:
+    def broken(*_args: Any) -> None:
         raise ZeroDivisionError("oops")
 
     monkeypatch.setattr(generate_command, "open_model", broken)
@@ -144,7 +148,7 @@ def test_a_bug_is_one_line_and_says_how_to_see_more(
 
 
 def test_ctrl_c_is_130(gemma4: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(_name: str | None) -> None:
+    def interrupted(*_args: Any) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(generate_command, "open_model", interrupted)

@@ -28,7 +28,7 @@ def test_as_mlx_wrote_it(dtype: str, file: Path) -> None:
     info = read_header(file)["t"]
     assert (info.dtype, info.nbytes) == (dtype, 6 * kind.itemsize)
     for read_ahead in (True, False):
-        host = info.mapped(read_ahead=read_ahead)
+        host = info.map(read_ahead=read_ahead).numbers
         assert (host.dtype, host.shape, host.flags.writeable) == (kind.host, (2, 3), False)
         read = as_stored(mx.array(host), dtype)
         assert read.dtype == kind.mlx and mx.array_equal(read, written).item()
