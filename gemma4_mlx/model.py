@@ -26,6 +26,7 @@ from gemma4_mlx.multimodal import (
 )
 from gemma4_mlx.nn.masks import image_blocks
 from gemma4_mlx.text.decoder import Decoder
+from gemma4_mlx.text.fused import Beginning
 from gemma4_mlx.text.kv_cache import KVCache
 from gemma4_mlx.text.padding import left_padding
 from gemma4_mlx.text.per_layer_embeddings import RowSource
@@ -218,24 +219,34 @@ class Gemma4Model(nn.Module):
 
         The graph may be built while the previous step still computes the tokens. Where the rows
         of a table on flash are needed, a function is returned too: call it with the tokens (B,)
-        once they are known, before the logits are evaluated.
+        once they are known, before the logits are evaluated. So that the device need not wait for
+        the host in between, what needs no row is queued at once, and with that call the first
+        layers are, before the rest.
         """
         self.check_fits((tokens.shape[0], 1), cache)
         ids = self._plain_ids[tokens][:, None]
         x = self.language_model.embed(ids)
-        per_layer, feed = None, None
+        per_layer, write = None, None
         if self._ple_rows is not None:
             step = self._ple_rows.step(ids)
-            per_layer = self.language_model.per_layer_inputs(x, step.value)
-            if (write := step.write) is not None:
-
-                def feed(known: np.ndarray) -> None:
-                    write(self._host_padded(known)[:, None])
+            per_layer, write = self.language_model.per_layer_inputs(x, step.value), step.write
 
         padding = None if cache.left_padding is None else mx.array(cache.left_padding)
         cache.ends_in_vision = None
-        hidden = self.language_model(x, per_layer, cache=cache, keep=1, left_padding=padding)
-        return self.language_model.logits(hidden)[:, -1], feed
+        beginning = Beginning()
+        hidden = self.language_model(
+            x, per_layer, cache=cache, keep=1, left_padding=padding, beginning=beginning
+        )
+        logits = self.language_model.logits(hidden)[:, -1]
+        if write is None:
+            return logits, None
+        mx.async_eval(beginning.without_rows)
+
+        def feed(known: np.ndarray) -> None:
+            write(self._host_padded(known)[:, None])
+            mx.async_eval(beginning.first_layers)
+
+        return logits, feed
 
     def _host_padded(self, ids: np.ndarray) -> np.ndarray:
         return np.where(np.isin(ids, self._placeholders), self.config.text.pad_token_id, ids)

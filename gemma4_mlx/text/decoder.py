@@ -14,7 +14,7 @@ from gemma4_mlx.nn.masks import Mask, attention_mask
 from gemma4_mlx.nn.norms import RMSNorm
 from gemma4_mlx.text.attend import on_metal
 from gemma4_mlx.text.attention import Attention, KeysValues
-from gemma4_mlx.text.fused import FusedStep, Unsupported
+from gemma4_mlx.text.fused import Beginning, FusedStep, Unsupported
 from gemma4_mlx.text.kv_cache import KVCache, LayerCache
 from gemma4_mlx.text.mlp import MLP
 from gemma4_mlx.text.moe import Experts, Router
@@ -135,11 +135,13 @@ class Decoder(nn.Module):
         keep: int | None = None,
         left_padding: mx.array | None = None,
         blocks: mx.array | None = None,
+        beginning: Beginning | None = None,
     ) -> mx.array:
         """Run the layers over embeddings x (B, L, hidden).
 
         Returns the hidden states of the last ``keep`` tokens (None: of all), (B, keep, hidden).
-        With ``keep=0`` only the cache is filled, and the result is empty.
+        With ``keep=0`` only the cache is filled, and the result is empty. ``beginning`` takes what
+        of a single token's step may be queued before the rest.
         """
         length = x.shape[1]
         keep = length if keep is None else min(keep, length)
@@ -149,7 +151,7 @@ class Decoder(nn.Module):
             fused = self._fused_step(may_have_changed=length > 1 or offset == 0)
             if fused is not None and length == keep == 1:
                 rows = None if per_layer is None else per_layer[:, 0]
-                return self.norm(fused(x[:, 0], rows, cache, masks))[:, None]
+                return self.norm(fused(x[:, 0], rows, cache, masks, beginning))[:, None]
         seen: dict[int, KeysValues] = {}
 
         for layer, row in zip(self.layers, self.plan, strict=True):

@@ -10,6 +10,7 @@ run as they are unless ``compiled`` says otherwise.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from operator import is_
 from typing import TYPE_CHECKING, Any, cast
 
@@ -30,6 +31,20 @@ if TYPE_CHECKING:
     from gemma4_mlx.text.decoder import Decoder
 
 Function = Callable[..., Any]
+
+# So many layers are little work to queue, and enough for the device while the rest is queued.
+_FIRST_LAYERS = 4
+
+
+@dataclass
+class Beginning:
+    """Arrays on the way through a step, for a caller who queues it piece by piece.
+
+    ``without_rows`` needs no per-layer input; ``first_layers`` is a few layers further.
+    """
+
+    without_rows: list[mx.array] = field(default_factory=list)
+    first_layers: list[mx.array] = field(default_factory=list)
 
 
 class FusedStep:
@@ -76,8 +91,12 @@ class FusedStep:
         per_layer: mx.array | None,
         cache: KVCache,
         masks: dict[LayerKind, Mask],
+        beginning: Beginning | None = None,
     ) -> mx.array:
-        """x (B, hidden), per-layer inputs (B, layers, P) → (B, hidden) after all layers."""
+        """x (B, hidden), per-layer inputs (B, layers, P) → (B, hidden) after all layers.
+
+        What ``beginning`` names is put into it.
+        """
         rows, offset = x.shape[0], cache.offset
         positions = _Positions(rows, offset)
         inputs = _by_layer(per_layer, len(self._calls))
@@ -103,6 +122,11 @@ class FusedStep:
             x, *rest = function(weights, x, attended, next(inputs), choices, position)
             if rest:
                 queries, *new = rest
+            if beginning is not None:
+                if row.index == 0:
+                    beginning.without_rows.append(attended)
+                elif row.index == _FIRST_LAYERS:
+                    beginning.first_layers.append(x)
         return x
 
     def _choices_of(self, rows: int) -> tuple[mx.array, mx.array] | None:
