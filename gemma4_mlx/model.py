@@ -60,9 +60,7 @@ class Gemma4Model(nn.Module):
             self.embed_audio = Projector(audio.output_proj_dims, hidden, audio.rms_norm_eps)
         self._ple_rows: RowSource | None = None
         self._placeholders = tuple(config.placeholders)
-        # By id, what is embedded: placeholders of media count as padding. No parameter.
-        plain = self._host_padded(np.arange(config.text.vocab_size, dtype=np.int32))
-        self._plain_ids = mx.array(plain)
+        self._plain_ids: mx.array | None = None  # made when first needed
 
     @property
     def has_vision(self) -> bool:
@@ -224,7 +222,7 @@ class Gemma4Model(nn.Module):
         layers are, before the rest.
         """
         self.check_fits((tokens.shape[0], 1), cache)
-        ids = self._plain_ids[tokens][:, None]
+        ids = self._padded(tokens)[:, None]
         x = self.language_model.embed(ids)
         per_layer, write = None, None
         if self._ple_rows is not None:
@@ -247,6 +245,13 @@ class Gemma4Model(nn.Module):
             mx.async_eval(beginning.first_layers)
 
         return logits, feed
+
+    def _padded(self, ids: mx.array) -> mx.array:
+        """What is embedded for ids that the host need not know: placeholders count as padding."""
+        if self._plain_ids is None:
+            every = np.arange(self.config.text.vocab_size, dtype=np.int32)
+            self._plain_ids = mx.array(self._host_padded(every))
+        return self._plain_ids[ids]
 
     def _host_padded(self, ids: np.ndarray) -> np.ndarray:
         return np.where(np.isin(ids, self._placeholders), self.config.text.pad_token_id, ids)

@@ -71,7 +71,7 @@ def test_transcribing_shows_how_far_it_is(
 def test_an_interrupt_gives_the_cursor_back(
     gemma4: Run, monkeypatch: pytest.MonkeyPatch, loaded: list[str], terminal: Run
 ) -> None:
-    def interrupted(_name: str) -> None:
+    def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
     screen = terminal()
