@@ -177,7 +177,7 @@ def test_one_tensor_holds_keys_and_values(
     settings = {"layer_types": layers, "num_hidden_layers": len(layers), "sliding_window": 32}
     checkpoints.make(family, tmp_path / family, "narrow", **settings)
 
-    tokens, kv_heads, itemsize = 512, 1, 2
+    tokens, kv_heads, itemsize = 1024, 1, 2
     local = 5 * 32 * 2 * 256 * kv_heads * itemsize
     one, two = (tokens * width * kv_heads * itemsize for width in (640, 2 * 512))
     nbytes, grown = numbers_kept(tmp_path / family, tokens)

@@ -7,7 +7,8 @@ apart, and where there is a single query, the heads of a group become the querie
 
 A chunk of a prompt attends tile by tile: a few hundred queries, with the keys that these may see.
 In a local layer that is a band along the diagonal instead of the whole rectangle, and the scores of
-a few tiles are all that is in memory at a time, however long the prompt is. (Tiling is the idea of
+a few tiles are all that is in memory at a time; they grow with the keys only where a tile is at its
+least, from some 32,000 keys on. (Tiling is the idea of
 Dao et al., 2022, here between kernels and not inside one.)
 """
 

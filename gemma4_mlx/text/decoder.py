@@ -14,10 +14,16 @@ from gemma4_mlx.nn.masks import Mask, attention_mask
 from gemma4_mlx.nn.norms import RMSNorm
 from gemma4_mlx.text.attend import on_metal
 from gemma4_mlx.text.attention import Attention, KeysValues
-from gemma4_mlx.text.fused import Beginning, FusedStep, Unsupported
+from gemma4_mlx.text.fused import Beginning, Contents, FusedStep
 from gemma4_mlx.text.kv_cache import KVCache, LayerCache
 from gemma4_mlx.text.mlp import MLP
-from gemma4_mlx.text.moe import Experts, Router
+from gemma4_mlx.text.moe import (
+    ExpertLinear,
+    ExpertMLPs,
+    Experts,
+    QuantizedExpertLinear,
+    Router,
+)
 from gemma4_mlx.text.per_layer_embeddings import add_per_layer_input, per_layer_inputs
 
 
@@ -109,8 +115,10 @@ class Decoder(nn.Module):
                 config.hidden_size_per_layer_input, config.rms_norm_eps
             )
         self._last_owner = max(row.index for row in self.plan if row.kv_donor is None)
-        self._fused: FusedStep | None = None
         self.compile_steps = on_metal()
+        self._fused: FusedStep | None = None
+        # All that it was made from, or that it could not be made from; no parameters.
+        self._fused_from: Contents | None = None
 
     def embed(self, ids: mx.array) -> mx.array:
         """Token embeddings (B, L, hidden), scaled by √hidden; the towers' tokens are not scaled."""
@@ -182,12 +190,14 @@ class Decoder(nn.Module):
 
         Made with the first prompt, before its weights are read, for they are then read only once.
         """
-        if self._fused is None or (may_have_changed and not self._fused.is_current):
-            try:
-                self._fused = FusedStep(self, compiled=self.compile_steps)
-            except Unsupported:
-                self._fused = None
+        if self._fused_from is None or (may_have_changed and self._fused_from != self._contents()):
+            fusible = all(map(_is_fusible, self.layers))
+            self._fused = FusedStep(self, compiled=self.compile_steps) if fusible else None
+            self._fused_from = self._contents()  # with the views that fusing has put in
         return self._fused
+
+    def _contents(self) -> Contents:
+        return Contents(self.layers, self.compile_steps)
 
     def _masks(
         self,
@@ -211,6 +221,17 @@ class Decoder(nn.Module):
                 blocks=blocks if row.kind == SLIDING else None,
             )
         return masks
+
+
+_KNOWN = {
+    *(DecoderLayer, Attention, MLP, RMSNorm, nn.Linear, nn.QuantizedLinear),
+    *(Router, Experts, ExpertMLPs, ExpertLinear, QuantizedExpertLinear),
+}
+
+
+def _is_fusible(layer: nn.Module) -> bool:
+    """Whether a layer consists of our own modules alone: what else is in it must be called."""
+    return all(type(module) in _KNOWN and "bias" not in module for module in layer.modules())
 
 
 def last_tokens(x: mx.array, keep: int) -> mx.array:

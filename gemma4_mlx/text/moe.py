@@ -9,6 +9,8 @@ Source: transformers ``modeling_gemma4`` (Gemma4TextRouter, Gemma4TextExperts). 
 are one tensor; here, as in MLX conversions, they are two.
 """
 
+from typing import Any
+
 import mlx.core as mx
 import mlx.nn as nn
 
@@ -42,6 +44,14 @@ class Router(nn.Module):
         return chosen, (weights * self.per_expert_scale[chosen]).astype(x.dtype)
 
 
+def expert_product(x: mx.array, weight: mx.array, **indices: Any) -> mx.array:
+    """``mx.gather_mm``, in the dtype of x (…, in) for weights (E, in, out)."""
+    dtype = x.dtype
+    if _on_cpu():  # whose gather_mm knows float32 alone
+        x, weight = x.astype(mx.float32), weight.astype(mx.float32)
+    return mx.gather_mm(x, weight, **indices).astype(dtype)
+
+
 class ExpertLinear(nn.Module):
     """One linear layer per expert: ``weight`` (E, out, in)."""
 
@@ -50,11 +60,9 @@ class ExpertLinear(nn.Module):
         self.weight = mx.zeros((experts, outputs, inputs))
 
     def __call__(self, x: mx.array, experts: mx.array, is_sorted: bool) -> mx.array:
-        weight, dtype = self.weight.swapaxes(-1, -2), x.dtype
-        if _on_cpu():  # whose gather_mm knows float32 alone
-            x, weight = x.astype(mx.float32), weight.astype(mx.float32)
-        out = mx.gather_mm(x, weight, rhs_indices=experts, sorted_indices=is_sorted)
-        return out.astype(dtype)
+        return expert_product(
+            x, self.weight.swapaxes(-1, -2), rhs_indices=experts, sorted_indices=is_sorted
+        )
 
     def to_quantized(
         self, group_size: int | None = None, bits: int | None = None, mode: str = "affine"

@@ -1,6 +1,7 @@
 """A single token through the fused layers gives what it gives through the ordinary ones."""
 
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 import mlx.core as mx
@@ -11,6 +12,7 @@ from mlx.utils import tree_flatten
 
 from gemma4_mlx import load_model
 from gemma4_mlx.model import Gemma4Model
+from gemma4_mlx.nn.norms import RMSNorm
 from gemma4_mlx.text.decoder import Decoder
 from gemma4_mlx.text.fused import FusedStep
 from tests import goldens
@@ -160,17 +162,55 @@ class Adapted(nn.Module):
         return 2 * self.linear(x)
 
 
-def test_an_unknown_module_runs_as_it_is(monkeypatch) -> None:
+class Doubled(RMSNorm):
+    """A module of our own, and yet another one."""
+
+    def __call__(self, x: mx.array) -> mx.array:
+        return 2 * super().__call__(x)
+
+
+def adapt_a_projection(layer: nn.Module) -> None:
+    layer.self_attn.q_proj = Adapted(layer.self_attn.q_proj)
+
+
+def adapt_a_norm(layer: nn.Module) -> None:
+    norm = Doubled(layer.input_layernorm.weight.size)
+    norm.weight = layer.input_layernorm.weight
+    layer.input_layernorm = norm
+
+
+@pytest.mark.parametrize("adapt", [adapt_a_projection, adapt_a_norm])
+def test_an_unknown_module_runs_as_it_is(adapt, monkeypatch) -> None:
+    """Wherever it stands; and the weights of layers before it are left as they are."""
     model = model_of("31b")
     before = replies(model, True, monkeypatch)
-    attention = model.language_model.layers[0].self_attn
-    attention.q_proj = Adapted(attention.q_proj)
+    adapt(model.language_model.layers[-1])
     adapted = replies(model, False, monkeypatch)
     assert not np.allclose(adapted, before)
     cache = model.make_cache()
+    weights = [array for _, array in tree_flatten(model.parameters())]
     found = [model(part, cache=cache)[:, -1] for part in (ids(12), ids(STEPS, seed=2)[:, :1])]
     assert model.language_model._fused is None
     assert np.array_equal(np.array(mx.stack(found)), adapted[:2])
+    now = [array for _, array in tree_flatten(model.parameters())]
+    assert all(a is b for a, b in zip(weights, now, strict=True))
+
+
+def test_it_is_made_once(monkeypatch) -> None:
+    model = model_of("26b")
+    replies(model, True, monkeypatch)
+    made = model.language_model._fused
+    replies(model, True, monkeypatch)
+    assert model.language_model._fused is made
+
+
+def test_compiling_may_be_asked_for_later() -> None:
+    model = model_of("31b")
+    for compiled in (False, True, False):
+        model.language_model.compile_steps = compiled
+        model(ids(3), cache=model.make_cache())
+        functions = model.language_model._fused.functions.values()
+        assert all((type(function) is FunctionType) != compiled for function in functions)
 
 
 def test_one_function_for_every_pair_of_kinds() -> None:

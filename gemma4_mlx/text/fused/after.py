@@ -5,18 +5,16 @@ one trace serves all layers of a kind.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import mlx.core as mx
 
 from gemma4_mlx.text.fused import experts
-from gemma4_mlx.text.fused.linear import Form, Projection, fuse, project, single
+from gemma4_mlx.text.fused.linear import Form, Projection, Weights, fuse, project, single
 from gemma4_mlx.text.mlp import gated_gelu
 
 if TYPE_CHECKING:
     from gemma4_mlx.text.decoder import DecoderLayer
-
-Weights = dict[str, Any]
 
 _PROJECTIONS = (
     "o_proj",

@@ -8,19 +8,17 @@ It is a function of arrays alone, weights included, so that one trace serves all
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import mlx.core as mx
 
 from gemma4_mlx.layer_plan import LayerPlan
-from gemma4_mlx.text.fused.linear import Form, fuse, project
+from gemma4_mlx.text.fused.linear import Form, Weights, fuse, project
 from gemma4_mlx.text.one_tensor import OneTensor
 
 if TYPE_CHECKING:
     from gemma4_mlx.text.attention import Attention
     from gemma4_mlx.text.decoder import DecoderLayer
-
-Weights = dict[str, Any]
 
 
 @dataclass(frozen=True)

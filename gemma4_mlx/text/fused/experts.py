@@ -4,10 +4,7 @@ Deviation: the softmax is taken over the chosen experts alone, which is the same
 all of them that is then made to sum to one.
 """
 
-from typing import Any
-
 import mlx.core as mx
-import mlx.nn as nn
 import numpy as np
 
 from gemma4_mlx.text.fused.linear import (
@@ -15,30 +12,19 @@ from gemma4_mlx.text.fused.linear import (
     Form,
     Packing,
     Projection,
-    Unsupported,
-    Weight,
+    Weights,
+    operands,
     project,
+    weight_of,
 )
 from gemma4_mlx.text.mlp import gated_gelu
-from gemma4_mlx.text.moe import ExpertLinear, Experts, QuantizedExpertLinear, Router
-
-Weights = dict[str, Any]
+from gemma4_mlx.text.moe import Experts, Router, expert_product
 
 
 def projections(experts: Experts) -> Projection:
     """Gate, up and down of all experts, each (E, …)."""
     mlps = experts.switch_glu
-    return Projection(tuple(map(_weight_of, (mlps.gate_proj, mlps.up_proj, mlps.down_proj))))
-
-
-def _weight_of(module: nn.Module) -> Weight:
-    if type(module) is ExpertLinear:
-        return Weight(None, (module.weight.swapaxes(-1, -2),))
-    if type(module) is QuantizedExpertLinear:
-        packing = Packing(module.group_size, module.bits, module.mode)
-        biases = () if module.get("biases") is None else (module["biases"],)
-        return Weight(packing, (module["weight"], module["scales"], *biases))
-    raise Unsupported(type(module).__name__)
+    return Projection(tuple(map(weight_of, (mlps.gate_proj, mlps.up_proj, mlps.down_proj))))
 
 
 def router_weights(router: Router) -> Weights:
@@ -89,22 +75,13 @@ def _times(
     x: mx.array, weight: tuple[Packing | None, Arrays], rows: mx.array, experts: mx.array
 ) -> mx.array:
     packing, arrays = weight
-    if packing is not None:
-        numbers, scales, *biases = arrays
-        return mx.gather_qmm(
-            x,
-            numbers,
-            scales,
-            biases[0] if biases else None,
-            lhs_indices=rows,
-            rhs_indices=experts,
-            transpose=True,
-            group_size=packing.group_size,
-            bits=packing.bits,
-            mode=packing.mode,
-        )
-    (matrix,), dtype = arrays, x.dtype
-    if mx.default_device() == mx.cpu:  # whose gather_mm knows float32 alone
-        x, matrix = x.astype(mx.float32), matrix.astype(mx.float32)
-    out = mx.gather_mm(x, matrix, lhs_indices=rows, rhs_indices=experts)
-    return out.astype(dtype)
+    if packing is None:
+        return expert_product(x, arrays[0], lhs_indices=rows, rhs_indices=experts)
+    return mx.gather_qmm(
+        x,
+        *operands(arrays),
+        lhs_indices=rows,
+        rhs_indices=experts,
+        transpose=True,
+        **packing._asdict(),
+    )

@@ -12,6 +12,8 @@ import mlx.core as mx
 import mlx.nn as nn
 
 Arrays = tuple[mx.array, ...]
+# The arrays that a function of a layer is called with, by name.
+Weights = dict[str, Any]
 
 
 class Packing(NamedTuple):
@@ -31,10 +33,6 @@ class Weight(NamedTuple):
 
 # What does not change from layer to layer of a kind: how each matrix of a projection is packed.
 Form = tuple[Packing | None, ...]
-
-
-class Unsupported(Exception):
-    """A module is none of those that can be fused; the ordinary layers still run it."""
 
 
 @dataclass(frozen=True)
@@ -63,38 +61,29 @@ def project(x: mx.array, form: Form, arrays: tuple[Arrays, ...]) -> mx.array:
 def _times(x: mx.array, packing: Packing | None, arrays: Arrays) -> mx.array:
     if packing is None:
         return x @ arrays[0]
-    group_size, bits, mode = packing
+    return mx.quantized_matmul(x, *operands(arrays), transpose=True, **packing._asdict())
+
+
+def operands(arrays: Arrays) -> tuple[mx.array, mx.array, mx.array | None]:
+    """Weight, scales and biases of a packed matrix; some modes have no biases."""
     weight, scales, *biases = arrays
-    return mx.quantized_matmul(
-        x,
-        weight,
-        scales,
-        biases[0] if biases else None,
-        transpose=True,
-        group_size=group_size,
-        bits=bits,
-        mode=mode,
-    )
+    return weight, scales, biases[0] if biases else None
 
 
-def weight_of(module: Any) -> Weight:
-    """What a module without a bias multiplies with. Raises Unsupported for other modules."""
-    kind = type(module)
-    if kind in (nn.Linear, nn.Embedding) and "bias" not in module:
-        # A view; kept, so that no step has to make it again.
-        return Weight(None, (module["weight"].T,))
-    if kind in (nn.QuantizedLinear, nn.QuantizedEmbedding) and "bias" not in module:
-        packing = Packing(module.group_size, module.bits, module.mode)
-        return Weight(packing, _parts(module))
-    raise Unsupported(kind.__name__)
+def weight_of(module: nn.Module) -> Weight:
+    """What a linear layer, or one of experts, multiplies with."""
+    if "scales" in module:
+        return Weight(Packing(module.group_size, module.bits, module.mode), _parts(module))
+    # A view; kept, so that no step has to make it again.
+    return Weight(None, (module["weight"].swapaxes(-1, -2),))
 
 
-def single(module: Any) -> Projection:
+def single(module: nn.Module) -> Projection:
     """One layer on its own."""
     return Projection((weight_of(module),))
 
 
-def fuse(*modules: Any) -> Projection:
+def fuse(*modules: nn.Module) -> Projection:
     """Layers with the same input. Their parameters become views of what they share."""
     packings = [weight_of(module).packing for module in modules]
     dtypes = [[part.dtype for part in _parts(module)] for module in modules]
@@ -114,9 +103,9 @@ def fuse(*modules: Any) -> Projection:
     return Projection(tuple(weight_of(module) for module in modules))
 
 
-def _names(module: Any) -> list[str]:
+def _names(module: nn.Module) -> list[str]:
     return [n for n in ("weight", "scales", "biases") if module.get(n) is not None]
 
 
-def _parts(module: Any) -> Arrays:
+def _parts(module: nn.Module) -> Arrays:
     return tuple(module[name] for name in _names(module))
