@@ -14,7 +14,8 @@ Message = Mapping[str, Any]
 def hold_media(messages: Sequence[Message], sampling_rate: int) -> tuple[list[Message], list[str]]:
     """The messages with pictures and recordings given by path read into memory.
 
-    Returns them and a line for each thing that was changed in reading (resampled, mixed down).
+    Returns them and a line for each thing that was changed in reading (resampled, mixed down). What
+    else a part says, such as where it came from, stays in it.
     Videos stay paths: their frames are chosen when the prompt is made. Raises MediaError, and
     InputError for messages the processor would refuse: reading a part keeps one source of it.
     """
@@ -37,10 +38,11 @@ def _held(part: Any, sampling_rate: int, notices: list[str]) -> Any:
     source = next((part[key] for key in (kind, "path", "url") if part.get(key) is not None), None)
     if not isinstance(source, str | os.PathLike | bytes):
         return part
+    rest = {key: value for key, value in part.items() if key not in (kind, "path", "url")}
     if kind == "image":
-        return {"type": "image", "image": load_image(source, notices)}
+        return {**rest, "image": load_image(source, notices)}
     if kind == "audio":
         waveform = load_waveform(source, sampling_rate)
         notices += waveform.notices
-        return {"type": "audio", "audio": waveform.samples}
+        return {**rest, "audio": waveform.samples}
     return part

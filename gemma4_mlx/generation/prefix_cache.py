@@ -15,8 +15,10 @@ from gemma4_mlx.generation.prompt import ProcessedPrompt
 if TYPE_CHECKING:
     from gemma4_mlx.text.kv_cache import CacheSnapshot, KVCache
 
-# A snapshot keeps the rings of all local layers alive: 6 MB on E2B, 839 MB on 31B.
+# A snapshot keeps the rings of all local layers alive: 6 MB on E2B, 839 MB on 31B. So many are
+# kept, or fewer that take no more than so many bytes, but always the newest.
 _KEPT = 4
+_KEPT_BYTES = 2 * 10**9
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,10 @@ class PrefixCache:
     def keep(self, mark: Mark) -> None:
         """Remember a mark for later turns; only the newest few are."""
         if not self._marks or len(self._marks[-1].ids) < len(mark.ids):
-            self._marks = [*self._marks, mark][-_KEPT:]
+            marks = [*self._marks, mark][-_KEPT:]
+            while len(marks) > 1 and sum(kept.snapshot.nbytes for kept in marks) > _KEPT_BYTES:
+                del marks[0]
+            self._marks = marks
 
     def rewind(self, mark: Mark) -> None:
         """Go back to a mark; later ones are given up, for what they rest on will be overwritten."""

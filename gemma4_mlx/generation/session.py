@@ -12,6 +12,7 @@ from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from gemma4_mlx.errors import InputError
 from gemma4_mlx.generation.loop import prefill
 from gemma4_mlx.generation.media import hold_media
 from gemma4_mlx.generation.prefix_cache import PrefixCache
@@ -33,7 +34,8 @@ class ChatSession:
     """Holds ``messages`` and the cache that goes with them.
 
     ``prefilled_tokens`` is how many tokens of the last turn's prompt had to be read. The settings
-    are those of stream_generate and hold for every turn.
+    are those of stream_generate and hold for every turn until they are changed, as ``messages`` may
+    be: the next turn reads what the cache does not hold of them.
 
     A turn that fails leaves the session as it was. A reply broken off, by closing its iterator or
     by KeyboardInterrupt, is kept as far as it came.
@@ -61,11 +63,10 @@ class ChatSession:
         self.max_tokens, self.max_soft_tokens = max_tokens, max_soft_tokens
         self.prefill_step_size = prefill_step_size
         self.prefilled_tokens = 0
-        self._sampling = (temperature, top_p, top_k, seed)
-        make_sampler(model.generation_config, *self._sampling)  # wrong settings show here
+        self.sample_with(temperature, top_p, top_k, seed)
         check_lengths(max_tokens, prefill_step_size)
-        self._system = [{"role": "system", "content": system}] if system else []
-        self.messages: list[Message] = list(self._system)
+        self.messages: list[Message] = []
+        self.system = system
         self._prefix = PrefixCache(partial(model.make_cache, kv_bits))
         self._said: set[str] = set()  # notices about media are given in their first turn only
         self._running: Generator[Chunk, None, None] | None = None
@@ -87,17 +88,88 @@ class ChatSession:
         on_prefill: Callable[[int, int], None] | None = None,
     ) -> Generator[Chunk, None, None]:
         """The reply after several messages, such as the results of function calls."""
-        if self._running is not None:
-            self._running.close()  # a reply nobody read to its end
+        self._end_reply()
         self._running = self._wired([*self.messages, *messages], on_prefill)
         return self._running
 
+    def retry(
+        self, on_prefill: Callable[[int, int], None] | None = None
+    ) -> Generator[Chunk, None, None]:
+        """Another reply to the last user message; the old one goes when its first token comes.
+
+        Raises InputError when there is no user message.
+        """
+        self._end_reply()
+        start = self._last_turn()
+        if start is None:
+            raise InputError("there is no message to answer again: send one first")
+        self._running = self._wired(list(self.messages[: start + 1]), on_prefill)
+        return self._running
+
+    def undo(self) -> list[Message]:
+        """Take back the last user message and all that followed; returns them, oldest first."""
+        self._end_reply()
+        start = self._last_turn()
+        if start is None:
+            return []
+        self.messages, taken = list(self.messages[:start]), list(self.messages[start:])
+        return taken
+
     def clear(self) -> None:
         """Forget the conversation; the system message stays."""
+        self._end_reply()
+        self.messages = self.messages[:1] if self.system is not None else []
+        self._prefix.clear()
+
+    @property
+    def system(self) -> str | None:
+        """The system message, which may be set; None: there is none."""
+        first: Message = self.messages[0] if self.messages else {}
+        return str(first["content"]) if first.get("role") == "system" else None
+
+    @system.setter
+    def system(self, text: str | None) -> None:
+        rest = self.messages if self.system is None else self.messages[1:]
+        self.messages = [*([{"role": "system", "content": text}] if text else []), *rest]
+
+    def sample_with(
+        self,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        top_k: int | None = None,
+        seed: int | None = None,
+    ) -> None:
+        """Draw the tokens of coming replies so. InputError for what is out of range."""
+        make_sampler(self.model.generation_config, temperature, top_p, top_k, seed)
+        self._sampling = (temperature, top_p, top_k, seed)
+
+    def prompt_tokens(self, messages: Sequence[Message] = ()) -> int:
+        """How long the prompt would be if ``messages`` were sent now, which may be too long.
+
+        The model does not run. Raises InputError and MediaError as ``send`` does.
+        """
+        return self.processor.prompt_tokens(
+            [*self.messages, *messages],
+            self.tools,
+            self.enable_thinking,
+            max_soft_tokens=self.max_soft_tokens,
+        )
+
+    @property
+    def cached_tokens(self) -> int:
+        """How many tokens of the conversation the cache holds."""
+        return len(self._prefix.ids)
+
+    def _last_turn(self) -> int | None:
+        """The index of the last user message."""
+        turns = [i for i, message in enumerate(self.messages) if message.get("role") == "user"]
+        return turns[-1] if turns else None
+
+    def _end_reply(self) -> None:
+        """Close a reply that nobody has read to its end; what came of it is kept."""
         if self._running is not None:
             self._running.close()
-        self.messages = list(self._system)
-        self._prefix.clear()
+            self._running = None
 
     def _wired(
         self, messages: list[Message], on_prefill: Callable[[int, int], None] | None

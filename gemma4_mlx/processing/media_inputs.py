@@ -30,7 +30,8 @@ class MediaInputs:
     """Collects the media of a prompt in order.
 
     ``texts`` holds per placeholder token what replaces its occurrences; ``arrays()`` the inputs.
-    ``max_soft_tokens`` overrides the budget of pictures, not of video frames.
+    ``max_soft_tokens`` overrides the budget of pictures that name none of their own, not that of
+    video frames.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class MediaInputs:
         self.image_settings = settings.image
         if max_soft_tokens is not None:
             self.image_settings = replace(settings.image, max_soft_tokens=max_soft_tokens)
+        self.largest = self.image_settings  # of all that pictures were read with
         self.texts: dict[str, list[str]] = {IMAGE_TOKEN: [], AUDIO_TOKEN: [], VIDEO_TOKEN: []}
         self.images: list[np.ndarray] = []
         self.frames: list[np.ndarray] = []
@@ -66,7 +68,7 @@ class MediaInputs:
         if self.images or self.frames:
             from gemma4_mlx.processing.patches import pad_patches
         if self.images:
-            pixels, positions = pad_patches(self.images, self.image_settings)
+            pixels, positions = pad_patches(self.images, self.largest)
             arrays.update(pixel_values=pixels, image_position_ids=positions)
         if self.frames:
             pixels, positions = pad_patches(self.frames, self.settings.video.frames)
@@ -84,10 +86,15 @@ class MediaInputs:
         from gemma4_mlx.processing.images import load_image
         from gemma4_mlx.processing.patches import patchify, soft_tokens
 
+        settings = self.image_settings
+        if medium.max_soft_tokens is not None:
+            settings = replace(settings, max_soft_tokens=medium.max_soft_tokens)
+        if not self.images or settings.max_soft_tokens > self.largest.max_soft_tokens:
+            self.largest = settings
         image = load_image(medium.value, self.notices)
-        patches = patchify(image, self.image_settings)
+        patches = patchify(image, settings)
         self.images.append(patches)
-        count = soft_tokens(patches, self.image_settings)
+        count = soft_tokens(patches, settings)
         self.texts[IMAGE_TOKEN].append(BEGIN_IMAGE + IMAGE_TOKEN * count + END_IMAGE)
 
     def _add_video(self, medium: MediaPart) -> None:

@@ -37,12 +37,16 @@ _THOUGHT = re.compile(r"<\|channel>.*?<channel\|>", re.DOTALL)
 
 @dataclass(frozen=True)
 class MediaPart:
-    """A picture, recording or video of a message; ``value`` is None for a bare placeholder."""
+    """A picture, recording or video of a message; ``value`` is None for a bare placeholder.
+
+    ``max_soft_tokens`` is a picture's own budget.
+    """
 
     kind: MediaKind
     value: Any
     where: str
     fps: float | None = None
+    max_soft_tokens: int | None = None
 
 
 @dataclass
@@ -204,6 +208,8 @@ def _read_medium(part: Mapping[str, Any], type_: str, spot: str) -> MediaPart:
         value = f"data:audio;base64,{value.get('data', '')}"
     if given == ["base64"] and not str(value).startswith("data:"):
         value = f"data:image;base64,{value}"
+    if kind == "image":
+        return MediaPart(kind, value, spot, max_soft_tokens=part.get("max_soft_tokens"))
     return MediaPart(kind, value, spot, part.get("fps") if kind == "video" else None)
 
 

@@ -118,17 +118,9 @@ class Processor:
         recordings over 30 s and prompts longer than the model's context; MediaError and
         MissingExtraError for files.
         """
-        self.notices = []
-        conversation = read_messages(messages)
-        self._check_replies(conversation)
-        self._check_towers(conversation.media)
-        prompt = self._render(conversation, tools, enable_thinking, add_generation_prompt)
-        self._check_placeholders(prompt, conversation.media)
-
-        media = MediaInputs(self.settings, self.notices, max_soft_tokens)
-        for medium in conversation.media:
-            media.add(medium)
-        ids = prompt.encode(self.tokenizer, media.texts)
+        ids, media = self._read(
+            messages, tools, enable_thinking, add_generation_prompt, max_soft_tokens
+        )
         limit = self.config.text.max_position_embeddings
         if len(ids) > limit:
             raise InputError(
@@ -137,6 +129,40 @@ class Processor:
             )
         arrays = {**self._text_inputs(ids), **media.arrays()}
         return {name: mx.array(array) for name, array in arrays.items()}
+
+    def prompt_tokens(
+        self,
+        messages: Messages,
+        tools: Tools = None,
+        enable_thinking: bool = False,
+        *,
+        max_soft_tokens: int | None = None,
+    ) -> int:
+        """How many tokens a conversation is, be it longer than the context or not.
+
+        Raises what a call raises otherwise.
+        """
+        return len(self._read(messages, tools, enable_thinking, True, max_soft_tokens)[0])
+
+    def _read(
+        self,
+        messages: Messages,
+        tools: Tools,
+        thinking: bool,
+        generate: bool,
+        max_soft_tokens: int | None,
+    ) -> tuple[list[int], MediaInputs]:
+        self.notices = []
+        conversation = read_messages(messages)
+        self._check_replies(conversation)
+        self._check_towers(conversation.media)
+        prompt = self._render(conversation, tools, thinking, generate)
+        self._check_placeholders(prompt, conversation.media)
+
+        media = MediaInputs(self.settings, self.notices, max_soft_tokens)
+        for medium in conversation.media:
+            media.add(medium)
+        return prompt.encode(self.tokenizer, media.texts), media
 
     # --- the text ------------------------------------------------------------------------------
 

@@ -129,6 +129,11 @@ class CacheSnapshot:
     rings: tuple[mx.array | None, ...]
     rewinds: int
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the rings."""
+        return sum(ring.nbytes for ring in self.rings if ring is not None)
+
 
 class KVCache:
     """The cache of a whole decoder: one layer cache per layer that owns keys and values.
