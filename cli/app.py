@@ -13,6 +13,7 @@ from gemma4_cli.convert import convert
 from gemma4_cli.generate import generate
 from gemma4_cli.info import info
 from gemma4_cli.list import list_models
+from gemma4_cli.media_order import KeepsMediaOrder
 from gemma4_cli.pull import pull
 from gemma4_cli.rm import rm
 from gemma4_cli.transcribe import transcribe
@@ -45,8 +46,8 @@ def _root(
     """Declares the options that stand before a command."""
 
 
-app.command()(chat)
-app.command()(generate)
+app.command(cls=KeepsMediaOrder)(chat)
+app.command(cls=KeepsMediaOrder)(generate)
 app.command()(transcribe)
 app.command()(convert)
 app.command()(verify)

@@ -19,12 +19,9 @@ def attach(kind: str, path: Path) -> Part:
     return {"type": kind, kind: str(path)}
 
 
-def attach_all(
-    images: Sequence[Path] | None, audios: Sequence[Path] | None, videos: Sequence[Path] | None
-) -> list[Part]:
-    """The parts for all ``--image``, ``--audio`` and ``--video`` files, in this order."""
-    given = (("image", images), ("audio", audios), ("video", videos))
-    return [attach(kind, path) for kind, paths in given for path in paths or ()]
+def attach_all(given: Sequence[tuple[str, Path]]) -> list[Part]:
+    """The parts for all media of the command line, in their order."""
+    return [attach(kind, path) for kind, path in given]
 
 
 def kinds(parts: Sequence[Part]) -> set[str]:

@@ -51,7 +51,12 @@ def complain(message: str) -> None:
 def notice(message: str) -> None:
     """One line about something worth knowing."""
     _screen.make_room()
-    print(f"gemma4: {message}", file=sys.stderr, flush=True)
+    print(f"gemma4: {message.translate(_CONTROLS)}", file=sys.stderr, flush=True)
+
+
+def plain(text: str) -> str:
+    """Text from a file or the net on one line, without what controls a terminal."""
+    return " ".join(text.translate(_CONTROLS).split())
 
 
 def notices(messages: Iterable[str], about: str = "") -> None:
@@ -79,6 +84,13 @@ def think(text: str) -> None:
         _terminal().out(text.translate(_CONTROLS), style="dim", end="", highlight=False)
     else:
         print(text, end="", file=sys.stderr, flush=True)
+
+
+def aside(line: str) -> None:
+    """A dimmed line beside a conversation, on a terminal only."""
+    if sys.stderr.isatty():
+        _screen.make_room()
+        think(line + "\n")
 
 
 def status(message: str, done: float = 0, total: float | None = None) -> None:

@@ -1,21 +1,28 @@
 """``gemma4 generate PROMPT``: one question, one answer, for scripts."""
 
-import json
-import sys
-from contextlib import closing
 from typing import Annotated, Any
 
 import typer
 
 from gemma4_cli import options
 from gemma4_cli.attachments import attach_all, content, kinds
-from gemma4_cli.console import notice, notices, prefill_status, say, think
+from gemma4_cli.console import prefill_status
+from gemma4_cli.media_order import in_order
 from gemma4_cli.models import open_model
+from gemma4_cli.once import answer
+from gemma4_cli.piped import beside, read_stdin
 from gemma4_mlx.errors import InputError
 
 
 def generate(
-    prompt: Annotated[str, typer.Argument(help="What to ask; - reads it from stdin.")],
+    context: typer.Context,
+    prompt: Annotated[
+        str,
+        typer.Argument(
+            help="What to ask. What is piped in follows it; with - all of the prompt is piped in.",
+            show_default=False,
+        ),
+    ] = "",
     model: options.Model = None,
     image: options.Image = None,
     audio: options.Audio = None,
@@ -30,14 +37,11 @@ def generate(
     image_tokens: options.ImageTokens = None,
     ple: options.Ple = "auto",
     kv_bits: options.KvBits = None,
-    as_json: Annotated[
-        bool,
-        typer.Option("--json", help="Print text, thought, tool calls and figures as JSON."),
-    ] = False,
+    as_json: options.Json = False,
 ) -> None:
     """Answer one prompt and exit. The answer alone goes to stdout."""
-    parts = attach_all(image, audio, video)
-    text = sys.stdin.read().strip() if prompt == "-" else prompt
+    parts = attach_all(in_order(context, image=image, audio=audio, video=video))
+    text = read_stdin() if prompt == "-" else beside(prompt)
     if not text and not parts:
         raise InputError("the prompt is empty: give a question, a picture or a recording")
     messages: list[dict[str, Any]] = [{"role": "user", "content": content(parts, text)}]
@@ -47,52 +51,18 @@ def generate(
 
     from gemma4_mlx.generation.stream import stream_generate
 
-    result: dict[str, Any] = {"model": name, "text": "", "thought": "", "tool_calls": []}
-    ends_line = True
-    with closing(
-        stream_generate(
-            gemma,
-            processor,
-            messages,
-            enable_thinking=enable_thinking,
-            max_tokens=max_tokens,
-            temperature=temperature,
-            top_p=top_p,
-            top_k=top_k,
-            seed=seed,
-            max_soft_tokens=image_tokens,
-            on_prefill=prefill_status,
-            kv_bits=kv_bits,
-        )
-    ) as chunks:
-        for chunk in chunks:
-            notices(chunk.notices)
-            result["text"] += chunk.text
-            result["thought"] += chunk.thought
-            result["tool_calls"] += chunk.tool_calls
-            if as_json:
-                continue
-            if chunk.thought:
-                think(chunk.thought)
-            if chunk.text:
-                if not result["text"].removesuffix(chunk.text) and result["thought"]:
-                    think("\n")
-                say(chunk.text)
-                ends_line = chunk.text.endswith("\n")
-
-    stats = chunk.stats
-    if as_json:
-        result["finish_reason"] = chunk.finish_reason
-        result["stats"] = {
-            "prompt_tokens": stats.prompt_tokens,
-            "generated_tokens": stats.generated_tokens,
-            "prefill_tps": round(stats.prefill_tps, 2),
-            "decode_tps": round(stats.decode_tps, 2),
-            "time_to_first_token": round(stats.time_to_first_token, 4),
-            "peak_memory": stats.peak_memory,
-        }
-        say(json.dumps(result, ensure_ascii=False, indent=2), end="\n")
-    elif not ends_line:
-        say("\n")
-    if chunk.finish_reason == "length":
-        notice(f"the reply was cut after {stats.generated_tokens} tokens: see --max-tokens")
+    chunks = stream_generate(
+        gemma,
+        processor,
+        messages,
+        enable_thinking=enable_thinking,
+        max_tokens=max_tokens,
+        temperature=temperature,
+        top_p=top_p,
+        top_k=top_k,
+        seed=seed,
+        max_soft_tokens=image_tokens,
+        on_prefill=prefill_status,
+        kv_bits=kv_bits,
+    )
+    answer(chunks, name, as_json)

@@ -76,3 +76,9 @@ ImageTokens = Annotated[
         show_default=False,
     ),
 ]
+Json = Annotated[
+    bool,
+    typer.Option(
+        "--json", help="Print text, thought, tool calls, usage and timings as one JSON object."
+    ),
+]

@@ -19,7 +19,17 @@ from pathlib import Path
 import mlx.core as mx
 
 from gemma4_mlx.released import RELEASED
-from tests.bench import conversion, flash, kv_bits, kv_cache, memory, report, sampling, start
+from tests.bench import (
+    conversion,
+    flash,
+    kv_bits,
+    kv_cache,
+    lockstep,
+    memory,
+    report,
+    sampling,
+    start,
+)
 from tests.bench.checkpoints import SCALES
 from tests.bench.engines import ENGINES, OURS
 from tests.bench.side_by_side import (
@@ -103,12 +113,15 @@ def _host(options: argparse.Namespace) -> Iterator[str]:
 
 
 def _decode(options: argparse.Namespace) -> Iterator[str]:
-    jobs = (
-        Job(family, scale, "speed", _prompts(options, SHORT), options.tokens or 16)
-        for scale in options.scales or ["narrow", "small"]
-        for family in options.families
-    )
-    return _compared(jobs, (Measure("tokens a second", "median_decode_tps", rate),), options)
+    """Rounds are short here, and what differs is little: turns of lockstep.py."""
+    engines = options.engines or ["ours", *PEERS]
+    turns = lockstep.TURNS * options.rounds
+    measured = []
+    for scale in options.scales or ["narrow", "small"]:
+        for family in options.families:
+            job = Job(family, scale, "pieces", _prompts(options, SHORT)[:1])
+            measured.append((job, lockstep.decode(job, engines, turns, options.folder)))
+    return table(measured, (Measure("tokens a second", "decode_tps", rate),), engines)
 
 
 def _prefill(options: argparse.Namespace) -> Iterator[str]:

@@ -5,6 +5,9 @@
     python -m tests.bench.measure ours CHECKPOINT prefill --prompts 512 4096
     python -m tests.bench.measure mlx-lm CHECKPOINT memory --prompts 16 --tokens 8
 
+``pieces`` is for lockstep.py: it decodes as many tokens as each line of stdin says and prints the
+seconds that took.
+
 The host's share of a step is the processor time of the thread that runs the loop: building the
 graph and handing it to MLX, while waiting for the device costs nothing. It is what stays with the
 host whatever the device is, and other work on the machine hardly touches it. The time within
@@ -13,12 +16,14 @@ host whatever the device is, and other work on the machine hardly touches it. Th
 
 import argparse
 import json
+import os
 import random
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import mlx.core as mx
 
@@ -38,7 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("engine", choices=ENGINES)
     parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("what", choices=("operations", "speed", "prefill", "memory"))
+    parser.add_argument("what", choices=("operations", "speed", "prefill", "memory", "pieces"))
     parser.add_argument("--prompts", nargs="+", type=int, default=[32], help="lengths, in tokens")
     parser.add_argument("--tokens", type=int, default=64, help="to decode after each prompt")
     options = parser.parse_args()
@@ -47,6 +52,8 @@ def main() -> None:
     vocabulary = json.loads((options.checkpoint / "config.json").read_text())["vocab_size"]
     tokens = ENGINES[options.engine](options.checkpoint)
     prompts = [prompt(length, vocabulary) for length in options.prompts]
+    if options.what == "pieces":
+        _pieces(tokens, prompts[0], options.tokens)
     if options.what == "operations":
         figures = [_operations(tokens, ids) for ids in prompts]
     elif options.what == "prefill":
@@ -55,7 +62,13 @@ def main() -> None:
         figures = [_memory(tokens, ids, options.tokens) for ids in prompts]
     else:
         figures = [_speed(tokens, ids, options.tokens) for ids in prompts]
-    print(json.dumps(figures))
+    print(json.dumps(figures), flush=True)
+    _leave()
+
+
+def _leave() -> NoReturn:
+    """Debian's OpenBLAS 0.3.21 may wait for ever for its threads when a process exits."""
+    os._exit(0)
 
 
 def prompt(length: int, vocabulary: int) -> list[int]:
@@ -132,6 +145,20 @@ def _speed(tokens: Tokens, ids: Sequence[int], count: int) -> dict[str, Any]:
         "least_build": min(building),
         "peak_memory": mx.get_peak_memory(),
     }
+
+
+def _pieces(tokens: Tokens, ids: Sequence[int], count: int) -> NoReturn:
+    """Decode when told to, until nobody tells any more."""
+    steps = tokens(ids, WARM_UP + count + 1)
+    for _ in range(WARM_UP):
+        next(steps)
+    print(json.dumps({"seconds": 0.0}), flush=True)
+    for line in sys.stdin:
+        start = time.perf_counter()
+        for _ in range(int(line)):
+            next(steps)
+        print(json.dumps({"seconds": time.perf_counter() - start}), flush=True)
+    _leave()
 
 
 def _prefill(tokens: Tokens, ids: Sequence[int]) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """The same random checkpoints through every engine, each in a process of its own.
 
 A round runs all engines on a checkpoint, and every round begins with another one, so that what
-warms up or slows down over minutes meets all of them. Figures are medians over the rounds.
+warms up or slows down over minutes meets all of them. Figures are medians over the rounds, and so
+are ratios: of the ratios within each round, with the least and the greatest of them beside it.
 """
 
 import json
@@ -45,17 +46,18 @@ class Job:
 
 @dataclass
 class Results:
-    """By engine and prompt length, the figures of every round."""
+    """By engine and prompt length, the figures of every round that did not fail."""
 
-    found: dict[tuple[str, int], list[Figures]] = field(default_factory=dict)
+    found: dict[tuple[str, int], dict[int, Figures]] = field(default_factory=dict)
 
-    def add(self, engine: str, figures: Sequence[Figures]) -> None:
+    def add(self, engine: str, number: int, figures: Sequence[Figures]) -> None:
         for one in figures:
-            self.found.setdefault((engine, one["prompt"]), []).append(one)
+            self.found.setdefault((engine, one["prompt"]), {})[number] = one
 
-    def median(self, engine: str, prompt: int, name: str) -> float | None:
-        rounds = self.found.get((engine, prompt))
-        return statistics.median(one[name] for one in rounds) if rounds else None
+    def of(self, engine: str, prompt: int, name: str) -> dict[int, float]:
+        """A figure of every round."""
+        rounds = self.found.get((engine, prompt), {})
+        return {number: one[name] for number, one in rounds.items()}
 
 
 def run_job(job: Job, engines: Sequence[str], rounds: int, folder: Path) -> Results:
@@ -68,7 +70,7 @@ def run_job(job: Job, engines: Sequence[str], rounds: int, folder: Path) -> Resu
             for engine in (*engines[turn:], *engines[:turn]):
                 print(f"{job.family} {job.what}, round {number + 1}: {engine}", file=sys.stderr)
                 try:
-                    results.add(engine, json.loads(_last_line(_measure(job, engine, path))))
+                    results.add(engine, number, json.loads(_last_line(_measure(job, engine, path))))
                 except BenchError as error:
                     print(f"{engine}: {error}", file=sys.stderr)
     return results
@@ -166,18 +168,28 @@ def table(
     for job, results in measured:
         for prompt in job.prompts:
             for measure in measures:
-                values = {
-                    engine: results.median(engine, prompt, measure.name) for engine in engines
-                }
+                values = {e: results.of(e, prompt, measure.name) for e in engines}
                 cells = [
                     f"{job.family} {job.scale}",
                     job.weights,
                     f"{prompt:,}",
                     measure.title,
-                    *("–" if value is None else measure.show(value) for value in values.values()),
-                    *(ratio(values[engine], values[peer]) for engine, peer in ratios),
+                    *(
+                        measure.show(statistics.median(rounds.values())) if rounds else "–"
+                        for rounds in values.values()
+                    ),
+                    *(ratios_of_rounds(values[engine], values[peer]) for engine, peer in ratios),
                 ]
                 yield f"| {' | '.join(cells)} |"
+
+
+def ratios_of_rounds(ours: Mapping[int, float], theirs: Mapping[int, float]) -> str:
+    """Their median, and the least and the greatest where these differ."""
+    each = sorted(ours[number] / theirs[number] for number in ours if theirs.get(number))
+    if not each:
+        return "–"
+    least, median, most = (f"{n:.2f}" for n in (each[0], statistics.median(each), each[-1]))
+    return median if least == most else f"{median} ({least}–{most})"
 
 
 def ratio(ours: float | None, theirs: float | None) -> str:

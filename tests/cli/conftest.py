@@ -26,6 +26,13 @@ class Result:
     err: str
 
 
+@pytest.fixture(autouse=True)
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where chats are kept, instead of the developer's own folder."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return tmp_path / "state" / "gemma4"
+
+
 @pytest.fixture
 def gemma4(capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
     """Runs ``gemma4`` with the arguments given."""

@@ -44,7 +44,7 @@ def test_json(gemma4: Run, says: Run) -> None:
         "tiny",
     )
     assert answer["tool_calls"][0]["function"] == {"name": "f", "arguments": {"s": "x"}}
-    assert answer["stats"]["generated_tokens"] > 10 and answer["stats"]["decode_tps"] > 0
+    assert answer["usage"]["generated_tokens"] > 10 and answer["timings"]["decode_tps"] > 0
     assert result.err == ""
 
 

@@ -82,8 +82,8 @@ def test_commands(gemma4: Run, says: Run, types: Run, sessions: list[Any], tmp_p
     assert [m["content"] for m in sessions[0].messages] == [
         *("Hi", "forgotten", "/etc/hosts is a path", "ok")
     ]
-    errors = [line for line in result.err.splitlines() if "forgotten" not in line]
-    assert len(errors) == 3
+    attached, *errors = (line for line in result.err.splitlines() if "forgotten" not in line)
+    assert "a b.png: 64 × 48" in attached and "tokens" in attached and len(errors) == 3
     assert "/nonsense" in errors[0] and "path" in errors[1] and "none.png" in errors[2]
 
 
@@ -106,9 +106,9 @@ def test_a_bad_picture_does_not_end_the_conversation(
 ) -> None:
     says("ok")
     (tmp_path / "bad.png").write_bytes(b"no picture")
-    types(f"/image {tmp_path / 'bad.png'}", "What is it?", "Hi")
+    types(f"/image {tmp_path / 'bad.png'}", f"What is {tmp_path / 'bad.png'}", "Hi")
     result = gemma4("chat", "-m", "tiny")
-    assert result.status == 0 and "bad.png" in result.err
+    assert result.status == 0 and result.err.count("bad.png") == 2
     assert [m["content"] for m in sessions[0].messages] == ["Hi", "ok"]
 
 
@@ -117,25 +117,26 @@ def test_ctrl_c_stops_the_reply_and_keeps_what_came(
 ) -> None:
     says("Hello there", "ok")
     types("Hi", "Go on")
-    from gemma4_cli import chat as chat_command
+    from gemma4_cli.chat.reply_view import ReplyView
 
-    say = chat_command.say
+    take = ReplyView.take
 
-    def interrupt_once(text: str, end: str = "") -> None:
-        say(text, end)
-        if text == "H":
+    def interrupt_once(view: ReplyView, chunk: Any) -> None:
+        take(view, chunk)
+        if chunk.text == "H":
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(chat_command, "say", interrupt_once)
+    monkeypatch.setattr(ReplyView, "take", interrupt_once)
     result = gemma4("chat", "-m", "tiny")
-    assert result.status == 0
+    assert result.status == 0 and "what came is kept" in result.err
     assert [m["content"] for m in sessions[0].messages] == ["Hi", "H", "Go on", "ok"]
 
 
-def test_ctrl_c_at_the_prompt_leaves(gemma4: Run, says: Run, types: Run) -> None:
-    says()
-    types(KeyboardInterrupt, "unread")
-    assert gemma4("chat", "-m", "tiny").status == 130
+def test_ctrl_c_twice_at_the_prompt_leaves(gemma4: Run, says: Run, types: Run) -> None:
+    says("ok")
+    types(KeyboardInterrupt, "Hi", KeyboardInterrupt, KeyboardInterrupt, "unread")
+    result = gemma4("chat", "-m", "tiny")
+    assert result.status == 130 and "ok" in result.out
 
 
 def test_piped_input_is_answered_once(

@@ -1,0 +1,187 @@
+"""Commands about the conversation: taking back, changing, keeping, handing to another model."""
+
+from pathlib import Path
+from typing import Any
+
+from gemma4_cli.chat.answering import again, send_waiting
+from gemma4_cli.chat.ask import choose
+from gemma4_cli.chat.external_editor import edited
+from gemma4_cli.chat.keeping import as_saved, keep, restore, without_ids
+from gemma4_cli.chat.state import Chat, text_of
+from gemma4_cli.console import notice, say
+from gemma4_mlx.errors import Gemma4Error, InputError
+
+
+def system(chat: Chat, argument: str) -> None:
+    """/system [TEXT]; two quotation marks with nothing between them take it away."""
+    if not argument:
+        say((chat.session.system or "there is no system message: /system TEXT sets one") + "\n")
+        return
+    text = argument.strip("\"'") if argument in ('""', "''") else argument
+    chat.session.system = text or None
+    notice("the system message is set" if text else "there is no system message any more")
+
+
+def retry(chat: Chat, argument: str) -> None:
+    """/retry"""
+    again(chat)
+
+
+def undo(chat: Chat, argument: str) -> None:
+    """/undo"""
+    taken = chat.session.undo()
+    if not taken:
+        raise InputError("there is nothing to take back")
+    keep(chat)
+    text = " ".join(text_of(taken[0]).split())
+    shown = f"“{text[:57]}…”" if len(text) > 58 else f"“{text}”"
+    notice(f"taken back: {shown if text else 'a message without text'}, and the reply to it")
+
+
+def edit(chat: Chat, argument: str) -> None:
+    """/edit: nothing changes unless the text does."""
+    before = list(chat.session.messages)
+    last = next((m for m in reversed(before) if m["role"] == "user"), None)
+    if last is None:
+        raise InputError("there is no message to change")
+    text = text_of(last)
+    written = edited(text)
+    changed = written.strip()
+    if not changed or changed == text.strip():
+        notice("nothing was changed")
+        return
+    waiting = list(chat.waiting)
+    chat.session.undo()
+    media = last["content"] if not isinstance(last["content"], str) else []
+    chat.waiting = [dict(part) for part in media if part["type"] != "text"]
+    kept = len(chat.session.messages)
+    try:
+        send_waiting(chat, changed, draft=changed)
+    finally:
+        if len(chat.session.messages) == kept:  # no reply came
+            chat.session.messages = before
+        chat.waiting = waiting
+
+
+def clear(chat: Chat, argument: str) -> None:
+    """/clear: the kept file of the old conversation stays."""
+    from gemma4_cli.chat.saved import session_file
+
+    chat.session.clear()
+    chat.waiting.clear()
+    chat.turns.clear()
+    chat.file = session_file() if chat.file is not None else None
+    notice("the conversation is forgotten")
+
+
+def save(chat: Chat, argument: str) -> None:
+    """/save FILE"""
+    from gemma4_cli.chat.saved import is_session, write
+
+    file = _file(argument, "/save", "talk.json")
+    if file.exists() and not is_session(file):
+        answer = choose(
+            f"{file} exists and is no saved conversation",
+            {"overwrite": "write over it", "cancel": "leave it"},
+            otherwise="cancel",
+        )
+        if answer == "cancel":
+            return
+    write(file, as_saved(chat), force=True)
+    notice(f"saved to {file}: /load brings it back")
+
+
+def load(chat: Chat, argument: str) -> None:
+    """/load FILE: the conversation so far stays where --continue keeps it."""
+    from gemma4_cli.chat.saved import read, session_file
+
+    file = _file(argument, "/load", "talk.json")
+    found, told = read(file)
+    restore(chat, found)
+    for line in told:
+        notice(line)
+    chat.file = session_file() if chat.file is not None else None
+    turns = sum(message["role"] == "user" for message in found.messages)
+    notice(f"{file.name}: {turns} turn{'' if turns == 1 else 's'}, with {found.model}")
+
+
+def export(chat: Chat, argument: str) -> None:
+    """/export FILE.md"""
+    from gemma4_cli.chat.export import export as write_markdown
+
+    file = _file(argument, "/export", "talk.md")
+    if file.exists():
+        answer = choose(
+            f"{file} exists",
+            {"overwrite": "write over it", "cancel": "leave it"},
+            otherwise="cancel",
+        )
+        if answer == "cancel":
+            return
+    write_markdown(file, as_saved(chat), force=True)
+    notice(f"written to {file}")
+
+
+def _file(argument: str, command: str, example: str) -> Path:
+    if not argument:
+        raise InputError(f"{command} needs the name of a file, such as {command} {example}")
+    from gemma4_cli.chat.dropped import read_paths
+
+    found = read_paths(argument)
+    if len(found) != 1:
+        raise InputError(f"{command} takes one file, got {argument!r:.60}: put it in quotes")
+    return Path(found[0]).expanduser()
+
+
+def copy(chat: Chat, argument: str) -> None:
+    """/copy"""
+    from gemma4_cli.chat.clipboard import copy_text
+
+    replies = (text_of(m) for m in reversed(chat.session.messages) if m["role"] == "assistant")
+    text = next(filter(None, replies), None)
+    if text is None:
+        raise InputError("there is no reply to copy yet")
+    copy_text(text)
+    notice(f"copied: {len(text):,} characters")
+
+
+def model(chat: Chat, argument: str) -> None:
+    """/model NAME: the old one stays when the new one cannot go on."""
+    if not argument:
+        say(f"{chat.name}\n")
+        return
+    from gemma4_cli.models import open_model
+    from gemma4_mlx.generation.session import ChatSession
+
+    name, other, processor = open_model(argument, chat.ple)
+    old = chat.session
+    session = ChatSession(
+        other,
+        processor,
+        tools=old.tools,
+        enable_thinking=old.enable_thinking,
+        max_soft_tokens=old.max_soft_tokens,
+        kv_bits=chat.kv_bits,
+    )
+    session.messages = [*without_ids(old.messages)]
+    if session.messages:
+        _check_goes_on(session, name)
+    before = chat.name, chat.session
+    chat.name, chat.session = name, session
+    try:
+        chat.change_settings()
+    except Gemma4Error:
+        chat.name, chat.session = before
+        raise
+    notice(f"{Path(name).name} goes on; it reads the conversation with the next message")
+
+
+def _check_goes_on(session: Any, name: str) -> None:
+    from gemma4_cli.chat.state import turns_of
+
+    needed, limit = session.prompt_tokens(), session.model.config.text.max_position_embeddings
+    if turns_of(session.messages) and needed >= limit:
+        raise InputError(
+            f"the conversation is {needed:,} tokens long, but the context of {name} holds "
+            f"{limit:,}: /clear or /undo first, or stay with this model"
+        )

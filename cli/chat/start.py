@@ -1,0 +1,114 @@
+"""From the options of ``gemma4 chat`` to a conversation: model, tools, and the last session."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gemma4_cli import options
+from gemma4_cli.attachments import Part, kinds
+from gemma4_cli.chat.state import Chat, Thoughts
+from gemma4_cli.console import notice, say
+from gemma4_cli.models import open_model
+from gemma4_mlx.errors import InputError
+
+
+@dataclass
+class Wishes:
+    """What the options say."""
+
+    model: str | None
+    ple: options.PlePlacement
+    kv_bits: int | None
+    parts: list[Part]
+    prompt: str
+    system: str | None
+    enable_thinking: bool
+    settings: dict[str, Any]
+    image_tokens: int | None
+    go_on: bool
+    voice: bool
+    tool_files: list[Path] = field(default_factory=list)
+    yes_tools: bool = False
+    thoughts: Thoughts = "show"
+    vi: bool = False
+
+
+def start(wishes: Wishes) -> None:
+    """Open everything that was asked for, and converse until the user leaves."""
+    from gemma4_cli.chat.loop import converse
+
+    chat = make_chat(wishes)
+    name = Path(chat.name).name
+    say(f"{name}: /help lists the commands, Ctrl-D leaves\n")
+    converse(chat, wishes.prompt)
+
+
+def make_chat(wishes: Wishes) -> Chat:
+    """The conversation, ready for its first message."""
+    from gemma4_cli.chat import saved
+    from gemma4_cli.chat.ask import ask_before_running
+    from gemma4_cli.chat.commands import words
+    from gemma4_cli.chat.line_editor import LineEditor
+    from gemma4_cli.chat.tools import ToolRunner, load_all
+
+    tools = load_all(wishes.tool_files)
+    last: saved.Saved | None = None
+    if wishes.go_on:
+        file = saved.last_session()
+        if file is None:
+            raise InputError("there is no conversation to go on with: leave out --continue")
+        last, told = saved.read(file)
+        for line in told:
+            notice(line)
+    named = wishes.model or (last.model if last else None)
+    name, model, processor = open_model(named, wishes.ple, kinds(wishes.parts))
+
+    from gemma4_mlx.generation.session import ChatSession
+
+    session = ChatSession(
+        model,
+        processor,
+        system=wishes.system,
+        tools=[tool.schema for tool in tools] or None,
+        enable_thinking=wishes.enable_thinking,
+        max_soft_tokens=wishes.image_tokens,
+        kv_bits=wishes.kv_bits,
+    )
+    chat = Chat(
+        name,
+        session,
+        LineEditor(words, _history(), wishes.vi),
+        ple=wishes.ple,
+        kv_bits=wishes.kv_bits,
+        budget=wishes.image_tokens,
+        thoughts=wishes.thoughts,
+        voice=wishes.voice,
+        file=saved.session_file(),
+    )
+    if tools:
+        ask = None if wishes.yes_tools else ask_before_running
+        chat.tools = ToolRunner(tools, ask=ask)
+    if last is not None:
+        from gemma4_cli.chat.keeping import restore
+
+        restore(chat, last)
+        if wishes.system is not None:
+            session.system = wishes.system
+    chat.change_settings(**{k: v for k, v in wishes.settings.items() if v is not None})
+    if chat.voice:
+        chat.check_hears()
+    for part in wishes.parts:
+        notice(chat.attach(part["type"], part[part["type"]]))
+    return chat
+
+
+def _history() -> Path:
+    return state_folder() / "history"
+
+
+def state_folder() -> Path:
+    """``$XDG_STATE_HOME/gemma4``, by default in ``~/.local/state``."""
+    given = os.environ.get("XDG_STATE_HOME", "")
+    folder = Path(given) if Path(given).is_absolute() else Path("~/.local/state").expanduser()
+    return folder / "gemma4"

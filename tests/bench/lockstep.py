@@ -1,0 +1,84 @@
+"""All engines on one checkpoint at the same time, a few tokens each in turn.
+
+The speed of a shared machine drifts by a third within minutes, which is more than what the engines
+differ by when most of a step is reading weights. So every engine is loaded once in a process of
+its own and waits; then each decodes a few tokens, and again, each turn beginning with another one.
+A ratio is the median over the turns of the ratios within a turn.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from tests.bench.side_by_side import BenchError, Job, Results, checkpoint, environment
+
+# Tokens in a row: enough for a queue of steps to fill, few enough for turns to be short.
+PIECE = 4
+TURNS = 15
+
+
+def decode(job: Job, engines: Sequence[str], turns: int, folder: Path) -> Results:
+    """Tokens a second of every turn, as ``decode_tps``; an engine that fails is left out."""
+    results = Results()
+    with tempfile.TemporaryDirectory(dir=folder, prefix="bench-") as name, ExitStack() as stack:
+        path = checkpoint(job, Path(name))
+        running: dict[str, _Engine] = {}
+        for engine in engines:
+            print(f"{job.family} {job.scale}: loading {engine}", file=sys.stderr)
+            try:
+                running[engine] = stack.enter_context(_Engine(engine, path, job.prompts[0], turns))
+            except BenchError as error:
+                print(f"{engine}: {error}", file=sys.stderr)
+        names = list(running)
+        for number in range(turns):
+            first = number % len(names)
+            for engine in (*names[first:], *names[:first]):
+                seconds = running[engine].decode()
+                figures = {"prompt": job.prompts[0], "decode_tps": PIECE / seconds}
+                results.add(engine, number, [figures])
+    return results
+
+
+class _Engine:
+    """A process that decodes ``PIECE`` tokens whenever it is told to."""
+
+    def __init__(self, engine: str, path: Path, prompt: int, turns: int):
+        self.name = engine
+        self.process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "tests.bench.measure", engine, str(path), "pieces"),
+                *("--prompts", str(prompt), "--tokens", str(PIECE * turns)),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=environment(),
+        )
+
+    def __enter__(self) -> "_Engine":
+        self._answer()  # once it is warm
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def decode(self) -> float:
+        """Seconds for a piece."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{PIECE}\n")
+        self.process.stdin.flush()
+        return float(self._answer()["seconds"])
+
+    def _answer(self) -> Mapping[str, Any]:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if line.startswith('{"seconds"'):  # engines print of their own
+                return dict(json.loads(line))
+        raise BenchError(f"{self.name} ended with code {self.process.wait()}")
