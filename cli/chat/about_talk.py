@@ -58,6 +58,7 @@ def budget(chat: Chat, argument: str) -> None:
 
 def mic(chat: Chat, argument: str) -> None:
     """/mic"""
+    chat.check_hears()
     notice("press Enter to talk, or just begin")
     speak(chat, enter_begins=True)
 

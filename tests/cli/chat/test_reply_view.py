@@ -18,7 +18,7 @@ from gemma4_cli.chat.reply_view import ReplyView
 from tests.cli.chat.replies import chunk, cut, reply
 from tests.cli.chat.terminal import Terminal, picture_of
 
-Open = Callable[[int, int], Terminal]
+Open = Callable[..., Terminal]
 
 CODE = "```python\n" + "".join(f"line_{number} = {number}\n" for number in range(60)) + "```\n"
 TABLE = "|a|b|\n|-|-|\n" + "".join(
