@@ -16,7 +16,7 @@ from gemma4_mlx.errors import Gemma4Error
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line with ``arguments`` (None: those of the process, which then ends)."""
     status = _status(arguments)
-    threads = sys.modules.get("gemma4_cli.chat.tool_thread")
+    threads = sys.modules.get("gemma4_cli.chat.tools.thread")
     return threads.leave(status) if threads and arguments is None else status
 
 

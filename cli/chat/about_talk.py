@@ -24,7 +24,7 @@ def video(chat: Chat, argument: str) -> None:
 def _attach(chat: Chat, kind: str, argument: str) -> None:
     if not argument:
         raise InputError(f"/{kind} needs the path of a file")
-    from gemma4_cli.chat.dropped import read_paths
+    from gemma4_cli.chat.media.dropped import read_paths
 
     for source in read_paths(argument):
         notice(chat.attach(kind, source))
@@ -32,8 +32,8 @@ def _attach(chat: Chat, kind: str, argument: str) -> None:
 
 def paste(chat: Chat, argument: str) -> None:
     """/paste"""
-    from gemma4_cli.chat.attached import attach_picture
-    from gemma4_cli.chat.clipboard import picture_from_clipboard
+    from gemma4_cli.chat.media.attached import attach_picture
+    from gemma4_cli.chat.media.clipboard import picture_from_clipboard
 
     picture = picture_from_clipboard()
     part, line = attach_picture(picture, "clipboard", chat.session.processor, chat.budget)

@@ -65,7 +65,7 @@ def edit(chat: Chat, argument: str) -> None:
 
 def clear(chat: Chat, argument: str) -> None:
     """/clear: the kept file of the old conversation stays."""
-    from gemma4_cli.chat.saved import session_file
+    from gemma4_cli.chat.sessions.saved import session_file
 
     chat.session.clear()
     chat.waiting.clear()
@@ -76,7 +76,7 @@ def clear(chat: Chat, argument: str) -> None:
 
 def save(chat: Chat, argument: str) -> None:
     """/save FILE"""
-    from gemma4_cli.chat.saved import is_session, write
+    from gemma4_cli.chat.sessions.saved import is_session, write
 
     file = _file(argument, "/save", "talk.json")
     if file.exists() and not is_session(file):
@@ -93,7 +93,7 @@ def save(chat: Chat, argument: str) -> None:
 
 def load(chat: Chat, argument: str) -> None:
     """/load FILE: the conversation so far stays where --continue keeps it."""
-    from gemma4_cli.chat.saved import read, session_file
+    from gemma4_cli.chat.sessions.saved import read, session_file
 
     file = _file(argument, "/load", "talk.json")
     found, told = read(file)
@@ -107,7 +107,7 @@ def load(chat: Chat, argument: str) -> None:
 
 def export(chat: Chat, argument: str) -> None:
     """/export FILE.md"""
-    from gemma4_cli.chat.export import export as write_markdown
+    from gemma4_cli.chat.sessions.export import export as write_markdown
 
     file = _file(argument, "/export", "talk.md")
     if file.exists():
@@ -125,7 +125,7 @@ def export(chat: Chat, argument: str) -> None:
 def _file(argument: str, command: str, example: str) -> Path:
     if not argument:
         raise InputError(f"{command} needs the name of a file, such as {command} {example}")
-    from gemma4_cli.chat.dropped import read_paths
+    from gemma4_cli.chat.media.dropped import read_paths
 
     found = read_paths(argument)
     if len(found) != 1:
@@ -135,7 +135,7 @@ def _file(argument: str, command: str, example: str) -> Path:
 
 def copy(chat: Chat, argument: str) -> None:
     """/copy"""
-    from gemma4_cli.chat.clipboard import copy_text
+    from gemma4_cli.chat.media.clipboard import copy_text
 
     replies = (text_of(m) for m in reversed(chat.session.messages) if m["role"] == "assistant")
     text = next(filter(None, replies), None)

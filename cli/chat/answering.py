@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 from gemma4_cli.attachments import content
 from gemma4_cli.chat.context import make_room, warn
-from gemma4_cli.chat.dropped import take_files
 from gemma4_cli.chat.keeping import keep
-from gemma4_cli.chat.reply_view import ReplyView
+from gemma4_cli.chat.media.dropped import take_files
+from gemma4_cli.chat.reply.reply_view import ReplyView
+from gemma4_cli.chat.reply.status_line import status_line
 from gemma4_cli.chat.state import Chat
-from gemma4_cli.chat.status_line import status_line
 from gemma4_cli.console import aside, notice, prefill_status
 
 if TYPE_CHECKING:

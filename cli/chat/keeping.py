@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gemma4_cli.chat.saved import Saved, write
+from gemma4_cli.chat.sessions.saved import Saved, write
 from gemma4_cli.chat.state import SETTINGS, Chat
 from gemma4_cli.console import notice
 from gemma4_mlx.errors import Gemma4Error

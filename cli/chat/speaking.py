@@ -7,7 +7,7 @@ from gemma4_cli.console import notice
 
 def speak(chat: Chat, *, enter_begins: bool = False) -> None:
     """Record until the user stops, and send it with what waits; ``enter_begins``: see talk."""
-    from gemma4_cli.chat.attached import attach_recording
+    from gemma4_cli.chat.media.attached import attach_recording
     from gemma4_cli.chat.talk import talk
 
     chat.check_hears()

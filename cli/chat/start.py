@@ -46,11 +46,11 @@ def start(wishes: Wishes) -> None:
 
 def make_chat(wishes: Wishes) -> Chat:
     """The conversation, ready for its first message."""
-    from gemma4_cli.chat import saved
     from gemma4_cli.chat.ask import ask_before_running
     from gemma4_cli.chat.commands import words
-    from gemma4_cli.chat.line_editor import LineEditor
-    from gemma4_cli.chat.tools import ToolRunner, load_all
+    from gemma4_cli.chat.line.line_editor import LineEditor
+    from gemma4_cli.chat.sessions import saved
+    from gemma4_cli.chat.tools.runner import ToolRunner, load_all
 
     tools = load_all(wishes.tool_files)
     last: saved.Saved | None = None

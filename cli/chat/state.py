@@ -9,8 +9,8 @@ from gemma4_cli import options
 from gemma4_cli.attachments import Part
 
 if TYPE_CHECKING:
-    from gemma4_cli.chat.line_editor import LineEditor
-    from gemma4_cli.chat.tools import ToolRunner
+    from gemma4_cli.chat.line.line_editor import LineEditor
+    from gemma4_cli.chat.tools.runner import ToolRunner
     from gemma4_mlx.generation.session import ChatSession
     from gemma4_mlx.generation.stats import Stats
 
@@ -52,7 +52,7 @@ class Chat:
 
     def attach(self, kind: str | None, source: str | Path) -> str:
         """Let a file or link go with the next message; the line that says what it is."""
-        from gemma4_cli.chat.attached import attach
+        from gemma4_cli.chat.media.attached import attach
 
         part, line = attach(kind, source, self.session.processor, self.budget)
         self.waiting.append(part)

@@ -49,7 +49,6 @@ def talk(limit: float, *, enter_begins: bool = False) -> "np.ndarray | None":
     meter = Meter(limit)
     try:
         with _enter_key() as pressed:
-
             begun = not enter_begins
 
             def tick(seconds: float, level: float) -> bool:

@@ -73,7 +73,7 @@ def test_ctrl_c_stops_the_reply_and_keeps_what_came(
 ) -> None:
     says("Hello there", "ok")
     types("Hi", "Go on")
-    from gemma4_cli.chat.reply_view import ReplyView
+    from gemma4_cli.chat.reply.reply_view import ReplyView
 
     take = ReplyView.take
 

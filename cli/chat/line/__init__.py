@@ -1,0 +1,1 @@
+"""The line that the user types: its editor, its keys, what it completes and remembers."""

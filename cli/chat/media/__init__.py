@@ -1,0 +1,1 @@
+"""Files, links and the clipboard as parts of a message."""

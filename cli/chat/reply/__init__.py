@@ -1,0 +1,1 @@
+"""A reply on the screen: Markdown drawn as it comes, thoughts, and the line of figures."""

@@ -1,0 +1,1 @@
+"""Conversations in files: kept, saved, read back with every field checked, exported."""

@@ -1,0 +1,1 @@
+"""The functions of a Python file, run for the model after the user's yes."""
