@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PACKAGES := gemma4_mlx gemma4_cli gemma4_convert
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-fast lint types wheel parity bench goldens demo clean
+.PHONY: help setup test test-fast lint types wheel parity bench goldens pictures demo clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ bench: $(BIN)/.installed-test ## Measure speed beside mlx-lm and mlx-vlm (tables
 
 goldens: $(BIN)/.installed-test ## Make the reference outputs of the fast tests again (needs torch)
 	$(BIN)/python -m tests.goldens.generate
+
+pictures: $(BIN)/.installed-test ## Draw README's picture of the chat again
+	$(BIN)/python -m tests.cli.chat.screenshot
 
 demo: $(BIN)/.installed-test ## Transcribe the bundled recording with the demo model
 	$(BIN)/gemma4 transcribe --model demo notebooks/demo_model/digits.wav

@@ -86,8 +86,16 @@ def think(text: str) -> None:
         print(text, end="", file=sys.stderr, flush=True)
 
 
+def remark(message: str) -> None:
+    """A line of the program within a conversation: dimmed on a terminal, else a notice."""
+    if sys.stderr.isatty():
+        aside(message)
+    else:
+        notice(message)
+
+
 def aside(line: str) -> None:
-    """A dimmed line beside a conversation, on a terminal only."""
+    """A dimmed line that only somebody at a terminal wants to see."""
     if sys.stderr.isatty():
         _screen.make_room()
         think(line + "\n")

@@ -2,7 +2,7 @@
 
 from gemma4_cli.chat.speaking import speak
 from gemma4_cli.chat.state import SETTINGS, Chat
-from gemma4_cli.console import notice, say
+from gemma4_cli.console import remark, say
 from gemma4_mlx.errors import InputError
 
 
@@ -27,7 +27,7 @@ def _attach(chat: Chat, kind: str, argument: str) -> None:
     from gemma4_cli.chat.media.dropped import read_paths
 
     for source in read_paths(argument):
-        notice(chat.attach(kind, source))
+        remark(chat.attach(kind, source))
 
 
 def paste(chat: Chat, argument: str) -> None:
@@ -38,7 +38,7 @@ def paste(chat: Chat, argument: str) -> None:
     picture = picture_from_clipboard()
     part, line = attach_picture(picture, "clipboard", chat.session.processor, chat.budget)
     chat.waiting.append(part)
-    notice(line)
+    remark(line)
 
 
 def budget(chat: Chat, argument: str) -> None:
@@ -53,13 +53,13 @@ def budget(chat: Chat, argument: str) -> None:
     if argument not in map(str, SOFT_TOKEN_BUDGETS):
         raise InputError(f"/budget got {argument!r:.40}, expected one of {allowed}")
     chat.budget = int(argument)
-    notice(f"pictures from now on take at most {argument} tokens")
+    remark(f"pictures from now on take at most {argument} tokens")
 
 
 def mic(chat: Chat, argument: str) -> None:
     """/mic"""
     chat.check_hears()
-    notice("press Enter to talk, or just begin")
+    remark("press Enter to talk, or just begin")
     speak(chat, enter_begins=True)
 
 
@@ -69,7 +69,7 @@ def voice(chat: Chat, argument: str) -> None:
     if wanted == "on":
         chat.check_hears()
     chat.voice = wanted == "on"
-    notice("Enter alone begins a recording" if chat.voice else "messages are typed again")
+    remark("Enter alone begins a recording" if chat.voice else "messages are typed again")
 
 
 def think(chat: Chat, argument: str) -> None:
@@ -77,10 +77,10 @@ def think(chat: Chat, argument: str) -> None:
     wanted = _switch("/think", argument, ("on", "off", "show", "hide"))
     if wanted in ("on", "off"):
         chat.session.enable_thinking = wanted == "on"
-        notice("it thinks before it answers" if wanted == "on" else "it answers at once")
+        remark("it thinks before it answers" if wanted == "on" else "it answers at once")
     else:
         chat.thoughts = "show" if wanted == "show" else "fold"
-        notice("thoughts are shown" if wanted == "show" else "thoughts are folded into a line")
+        remark("thoughts are shown" if wanted == "show" else "thoughts are folded into a line")
 
 
 def _switch(command: str, argument: str, choices: tuple[str, ...]) -> str:
@@ -111,7 +111,7 @@ def set_(chat: Chat, argument: str) -> None:
         number = "a whole number" if kind is int else "a number"
         raise InputError(f"{name} is {value!r:.40}, expected {number}, or default") from None
     chat.change_settings(**{name: chosen})
-    notice(f"{name} is {'the default' if chosen is None else chosen}")
+    remark(f"{name} is {'the default' if chosen is None else chosen}")
 
 
 def stats(chat: Chat, argument: str) -> None:

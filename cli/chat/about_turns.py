@@ -8,7 +8,7 @@ from gemma4_cli.chat.ask import choose
 from gemma4_cli.chat.external_editor import edited
 from gemma4_cli.chat.keeping import as_saved, keep, restore, without_ids
 from gemma4_cli.chat.state import Chat, text_of
-from gemma4_cli.console import notice, say
+from gemma4_cli.console import remark, say
 from gemma4_mlx.errors import Gemma4Error, InputError
 
 
@@ -19,7 +19,7 @@ def system(chat: Chat, argument: str) -> None:
         return
     text = argument.strip("\"'") if argument in ('""', "''") else argument
     chat.session.system = text or None
-    notice("the system message is set" if text else "there is no system message any more")
+    remark("the system message is set" if text else "there is no system message any more")
 
 
 def retry(chat: Chat, argument: str) -> None:
@@ -35,7 +35,7 @@ def undo(chat: Chat, argument: str) -> None:
     keep(chat)
     text = " ".join(text_of(taken[0]).split())
     shown = f"“{text[:57]}…”" if len(text) > 58 else f"“{text}”"
-    notice(f"taken back: {shown if text else 'a message without text'}, and the reply to it")
+    remark(f"taken back: {shown if text else 'a message without text'}, and the reply to it")
 
 
 def edit(chat: Chat, argument: str) -> None:
@@ -48,7 +48,7 @@ def edit(chat: Chat, argument: str) -> None:
     written = edited(text)
     changed = written.strip()
     if not changed or changed == text.strip():
-        notice("nothing was changed")
+        remark("nothing was changed")
         return
     waiting = list(chat.waiting)
     chat.session.undo()
@@ -71,7 +71,7 @@ def clear(chat: Chat, argument: str) -> None:
     chat.waiting.clear()
     chat.turns.clear()
     chat.file = session_file() if chat.file is not None else None
-    notice("the conversation is forgotten")
+    remark("the conversation is forgotten")
 
 
 def save(chat: Chat, argument: str) -> None:
@@ -81,14 +81,14 @@ def save(chat: Chat, argument: str) -> None:
     file = _file(argument, "/save", "talk.json")
     if file.exists() and not is_session(file):
         answer = choose(
-            f"{file} exists and is no saved conversation",
-            {"overwrite": "write over it", "cancel": "leave it"},
+            f"{file} exists and is no saved conversation:",
+            {"overwrite": "", "cancel": ""},
             otherwise="cancel",
         )
         if answer == "cancel":
             return
     write(file, as_saved(chat), force=True)
-    notice(f"saved to {file}: /load brings it back")
+    remark(f"saved to {file}: /load brings it back")
 
 
 def load(chat: Chat, argument: str) -> None:
@@ -99,10 +99,10 @@ def load(chat: Chat, argument: str) -> None:
     found, told = read(file)
     restore(chat, found)
     for line in told:
-        notice(line)
+        remark(line)
     chat.file = session_file() if chat.file is not None else None
     turns = sum(message["role"] == "user" for message in found.messages)
-    notice(f"{file.name}: {turns} turn{'' if turns == 1 else 's'}, with {found.model}")
+    remark(f"{file.name}: {turns} turn{'' if turns == 1 else 's'}, with {found.model}")
 
 
 def export(chat: Chat, argument: str) -> None:
@@ -112,14 +112,14 @@ def export(chat: Chat, argument: str) -> None:
     file = _file(argument, "/export", "talk.md")
     if file.exists():
         answer = choose(
-            f"{file} exists",
-            {"overwrite": "write over it", "cancel": "leave it"},
+            f"{file} exists:",
+            {"overwrite": "", "cancel": ""},
             otherwise="cancel",
         )
         if answer == "cancel":
             return
     write_markdown(file, as_saved(chat), force=True)
-    notice(f"written to {file}")
+    remark(f"written to {file}")
 
 
 def _file(argument: str, command: str, example: str) -> Path:
@@ -142,7 +142,7 @@ def copy(chat: Chat, argument: str) -> None:
     if text is None:
         raise InputError("there is no reply to copy yet")
     copy_text(text)
-    notice(f"copied: {len(text):,} characters")
+    remark(f"copied: {len(text):,} characters")
 
 
 def model(chat: Chat, argument: str) -> None:
@@ -173,7 +173,7 @@ def model(chat: Chat, argument: str) -> None:
     except Gemma4Error:
         chat.name, chat.session = before
         raise
-    notice(f"{Path(name).name} goes on; it reads the conversation with the next message")
+    remark(f"{Path(name).name} goes on; it reads the conversation with the next message")
 
 
 def _check_goes_on(session: Any, name: str) -> None:

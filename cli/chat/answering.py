@@ -10,7 +10,7 @@ from gemma4_cli.chat.media.dropped import take_files
 from gemma4_cli.chat.reply.reply_view import ReplyView
 from gemma4_cli.chat.reply.status_line import status_line
 from gemma4_cli.chat.state import Chat
-from gemma4_cli.console import aside, notice, prefill_status
+from gemma4_cli.console import aside, prefill_status, remark
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -28,7 +28,7 @@ def send(chat: Chat, line: str) -> None:
     try:
         text, files = take_files(line)
         for file in files:
-            notice(chat.attach(None, file))
+            remark(chat.attach(None, file))
     except BaseException:
         chat.waiting = before
         raise
@@ -61,11 +61,11 @@ def answer(chat: Chat, chunks: "Generator[Chunk, None, None]") -> None:
             return
         if chat.tools is None:
             name = calls[-1]["function"]["name"]
-            notice(f"the model asks for the function {name}: there is none without --tool")
+            remark(f"the model asks for the function {name}: there is none without --tool")
             return
         rounds += 1
         if rounds > chat.tools.most_rounds + 1:
-            notice("it goes on asking for functions: say something, or /undo")
+            remark("it goes on asking for functions: say something, or /undo")
             return
         # Every call gets a result, for the history of a conversation cannot be without one.
         run = chat.tools.run if rounds <= chat.tools.most_rounds else chat.tools.refuse
@@ -101,7 +101,7 @@ def _tell(chat: Chat, chunk: "Chunk") -> None:
     if chunk.finish_reason == "length":
         full = used >= chat.context_limit
         remedy = "the context is full: /clear, /undo" if full else "/set max_tokens, --max-tokens"
-        notice(f"the reply was cut after {stats.generated_tokens} tokens: see {remedy}")
+        remark(f"the reply was cut after {stats.generated_tokens} tokens: see {remedy}")
     warn(chat, used)
 
 

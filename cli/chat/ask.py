@@ -5,7 +5,7 @@ import termios
 from collections.abc import Mapping
 from typing import Literal
 
-from gemma4_cli.console import notice
+from gemma4_cli.console import clear_status
 
 
 def choose(question: str, answers: Mapping[str, str], otherwise: str) -> str:
@@ -13,11 +13,14 @@ def choose(question: str, answers: Mapping[str, str], otherwise: str) -> str:
 
     The end of the input counts as ``otherwise``; Ctrl-C raises KeyboardInterrupt.
     """
-    shown = ", ".join(f"[{key[0]}]{key[1:]}: {meaning}" for key, meaning in answers.items())
+    shown = ", ".join(
+        f"[{key[0]}]{key[1:]}" + (f" ({meaning})" if meaning else "")
+        for key, meaning in answers.items()
+    )
+    clear_status()
     while True:
         _forget_typed()
-        notice(f"{question} ({shown})")
-        print("? ", end="", file=sys.stderr, flush=True)
+        print(f"{question} {shown}: ", end="", file=sys.stderr, flush=True)
         try:
             given = input().strip().lower()
         except EOFError:
@@ -41,7 +44,7 @@ def ask_before_running(question: str) -> bool | Literal["always"]:
     """Whether a tool may run."""
     answer = choose(
         question,
-        {"yes": "run it", "no": "do not", "always": "run this tool without asking from now on"},
+        {"yes": "", "no": "", "always": "this tool, from now on"},
         otherwise="no",
     )
     return "always" if answer == "always" else answer == "yes"

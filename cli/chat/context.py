@@ -4,7 +4,7 @@ from typing import Any
 
 from gemma4_cli.chat.ask import choose
 from gemma4_cli.chat.state import Chat, turns_of
-from gemma4_cli.console import notice, status
+from gemma4_cli.console import remark, status
 
 # From this share of the context on the user is told.
 _NEARLY = 0.85
@@ -24,7 +24,7 @@ def warn(chat: Chat, used: int) -> None:
     """Say once that the context is nearly full."""
     nearly = used > _NEARLY * chat.context_limit
     if nearly and not chat.warned_of_context:
-        notice(
+        remark(
             f"the conversation fills {used:,} of the {chat.context_limit:,} tokens of the model's "
             "context: soon its oldest turns must go, which you will be asked about; /clear "
             "begins anew"
@@ -43,17 +43,18 @@ def make_room(chat: Chat, message: dict[str, Any]) -> bool:
     if needed <= room:
         return True
     if not turns_of(chat.session.messages):
-        notice(
+        remark(
             f"the message has {needed:,} tokens, but the model's context holds {limit:,} with the "
             "reply: shorten it, or give fewer or smaller media"
         )
         return False
     answer = choose(
-        f"the conversation would take {needed:,} of {limit:,} tokens, reply not counted",
+        f"the conversation would take {needed:,} of {limit:,} tokens, reply not counted.\n"
+        "Make room?",
         {
-            "drop": "forget the oldest turns",
-            "summarise": "let the model sum them up first",
-            "cancel": "send nothing",
+            "drop": "the oldest turns go",
+            "summarise": "and the model sums them up first",
+            "cancel": "",
         },
         otherwise="cancel",
     )
@@ -80,13 +81,13 @@ def _forget_oldest(chat: Chat, message: dict[str, Any], room: int, *, summarise:
             session.system = f"{first.rstrip()}\n\n{_HEADING} {summary}".strip()
         if session.prompt_tokens([message]) > room:
             session.messages = before
-            notice("the message is too long even without the earlier turns: shorten it")
+            remark("the message is too long even without the earlier turns: shorten it")
             return False
     except BaseException:
         session.messages = before
         raise
     count = len(gone)
-    notice(f"{'the oldest turn has' if count == 1 else f'the {count} oldest turns have'} gone")
+    remark(f"{'the oldest turn has' if count == 1 else f'the {count} oldest turns have'} gone")
     return True
 
 

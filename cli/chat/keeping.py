@@ -5,7 +5,7 @@ from typing import Any
 
 from gemma4_cli.chat.sessions.saved import Saved, write
 from gemma4_cli.chat.state import SETTINGS, Chat
-from gemma4_cli.console import notice
+from gemma4_cli.console import remark
 from gemma4_mlx.errors import Gemma4Error
 
 
@@ -25,7 +25,7 @@ def keep(chat: Chat) -> None:
     try:
         write(chat.file, as_saved(chat))
     except (Gemma4Error, OSError) as error:
-        notice(f"this conversation cannot be kept for --continue: {error}")
+        remark(f"this conversation cannot be kept for --continue: {error}")
         chat.file = None
 
 

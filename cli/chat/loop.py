@@ -7,7 +7,7 @@ from gemma4_cli.chat.answering import send, send_waiting
 from gemma4_cli.chat.commands import Leave, is_command, run_command
 from gemma4_cli.chat.speaking import speak
 from gemma4_cli.chat.state import Chat
-from gemma4_cli.console import complain, notice, say
+from gemma4_cli.console import complain, remark, say
 from gemma4_mlx.errors import Gemma4Error
 
 
@@ -26,7 +26,7 @@ def converse(chat: Chat, first: str = "") -> None:
                 say("\n")
                 raise
             interrupted = True
-            notice("Ctrl-C again leaves, and so does Ctrl-D")
+            remark("Ctrl-C again leaves, and so does Ctrl-D")
             continue
         interrupted = False
         try:
@@ -34,7 +34,7 @@ def converse(chat: Chat, first: str = "") -> None:
         except Leave:
             return
         except KeyboardInterrupt:
-            notice("stopped; what came is kept")
+            remark("stopped; what came is kept")
         except (Gemma4Error, OSError) as error:
             complain(str(error))
 

@@ -2,7 +2,7 @@
 
 from gemma4_cli.chat.answering import send_waiting
 from gemma4_cli.chat.state import Chat
-from gemma4_cli.console import notice
+from gemma4_cli.console import remark
 
 
 def speak(chat: Chat, *, enter_begins: bool = False) -> None:
@@ -15,9 +15,9 @@ def speak(chat: Chat, *, enter_begins: bool = False) -> None:
     longest = processor.settings.max_samples / processor.sampling_rate
     samples = talk(longest, enter_begins=enter_begins)
     if samples is None:
-        notice("nothing was sent")
+        remark("nothing was sent")
         return
     part, line = attach_recording(samples, "microphone", processor)
-    notice(line)
+    remark(line)
     chat.waiting.append(part)
     send_waiting(chat)

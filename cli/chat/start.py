@@ -8,7 +8,7 @@ from typing import Any
 from gemma4_cli import options
 from gemma4_cli.attachments import Part, kinds
 from gemma4_cli.chat.state import Chat, Thoughts
-from gemma4_cli.console import notice, say
+from gemma4_cli.console import remark, say
 from gemma4_cli.models import open_model
 from gemma4_mlx.errors import InputError
 
@@ -60,7 +60,7 @@ def make_chat(wishes: Wishes) -> Chat:
             raise InputError("there is no conversation to go on with: leave out --continue")
         last, told = saved.read(file)
         for line in told:
-            notice(line)
+            remark(line)
     named = wishes.model or (last.model if last else None)
     name, model, processor = open_model(named, wishes.ple, kinds(wishes.parts))
 
@@ -99,7 +99,7 @@ def make_chat(wishes: Wishes) -> Chat:
     if chat.voice:
         chat.check_hears()
     for part in wishes.parts:
-        notice(chat.attach(part["type"], part[part["type"]]))
+        remark(chat.attach(part["type"], part[part["type"]]))
     return chat
 
 

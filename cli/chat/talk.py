@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from gemma4_cli.console import clear_status, notice
+from gemma4_cli.console import clear_status, remark
 from gemma4_mlx.errors import MediaError
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def talk(limit: float, *, enter_begins: bool = False) -> "np.ndarray | None":
     except KeyboardInterrupt:
         return None
     for line in said:
-        notice(line)
+        remark(line)
     return samples
 
 

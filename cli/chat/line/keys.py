@@ -1,8 +1,9 @@
 """What the keys of the line editor do beside the usual ones of emacs or vi.
 
-Enter sends. Alt-Enter, Esc Enter and Ctrl-J begin a new line. A message that begins with three
-quotation marks goes on over lines until it ends with them. What is pasted is never sent by itself:
-its newlines stay in it. Ctrl-C clears the line, and leaves an empty one.
+Enter sends. Alt-Enter and Esc Enter begin a new line. A message that begins with three quotation
+marks goes on over lines until it ends with them. What is pasted is never sent by itself: its
+newlines stay in it. Ctrl-C clears the line, and leaves an empty one. Ctrl-J is Enter: the terminal
+makes that of an Enter pressed while a reply is still coming.
 """
 
 from prompt_toolkit.application import get_app
@@ -24,6 +25,7 @@ def key_bindings() -> KeyBindings:
         return state is not None and state.current_completion is not None
 
     @bindings.add("enter", filter=editing & ~chosen)
+    @bindings.add("c-j", filter=editing & ~chosen)
     def send(event: KeyPressEvent) -> None:
         buffer = event.current_buffer
         if is_open(buffer.text):
@@ -32,6 +34,7 @@ def key_bindings() -> KeyBindings:
             buffer.validate_and_handle()
 
     @bindings.add("enter", filter=editing & chosen)
+    @bindings.add("c-j", filter=editing & chosen)
     def choose(event: KeyPressEvent) -> None:
         """What was chosen stands in the line; only a command that takes nothing is whole."""
         buffer = event.current_buffer
@@ -40,7 +43,7 @@ def key_bindings() -> KeyBindings:
             buffer.validate_and_handle()
 
     @bindings.add("escape", "enter", filter=editing)
-    @bindings.add("c-j", filter=editing)
+    @bindings.add("escape", "c-j", filter=editing)
     def new_line(event: KeyPressEvent) -> None:
         event.current_buffer.newline(copy_margin=False)
 

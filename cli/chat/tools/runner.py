@@ -14,7 +14,7 @@ from typing import Any, Literal
 from gemma4_cli.chat.tools.files import by_name, file_of, line_in, load_all, load_tools
 from gemma4_cli.chat.tools.lines import call_line, plain_line, printed_lines, whole_call, word
 from gemma4_cli.chat.tools.thread import Apart, leave, left_behind, run_apart
-from gemma4_cli.console import notice, status
+from gemma4_cli.console import remark, status
 from gemma4_mlx.errors import InputError
 from gemma4_mlx.tools import Tool, result_text
 
@@ -78,14 +78,14 @@ class ToolRunner:
                     content = self._result(name, given or {})
                 except KeyboardInterrupt:
                     stopped = True
-                    notice(f"{word(name)} {_STOPPED}")
+                    remark(f"{word(name)} {_STOPPED}")
             results.append(_message(call, _error(_STOPPED) if stopped else content))
         return results
 
     def refuse(self, tool_calls: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Results that say that no more calls are run for this message."""
         rounds = f"{self.most_rounds} rounds of function calls"
-        notice(
+        remark(
             f"not run after {rounds}: {', '.join(word(c['function']['name']) for c in tool_calls)}"
         )
         why = _error(f"not run: there have been {rounds}. Answer now with what you know.")
@@ -101,7 +101,7 @@ class ToolRunner:
         except InputError as error:
             return _failed(f"wrong call: {error}")
         if not self._may_run(name, given):
-            notice(f"{name} was not run")
+            remark(f"{name} was not run")
             return _error("the user did not allow this call")
         status(f"running {name}")
         start = time.perf_counter()
@@ -110,9 +110,9 @@ class ToolRunner:
 
     def _may_run(self, name: str, given: Mapping[str, Any]) -> bool:
         if self._ask is None or name in self._always:
-            notice(f"the model calls {call_line(name, given)}")
+            remark(f"the model calls {call_line(name, given)}")
             return True
-        notice(f"the model asks for {whole_call(name, given)}")
+        remark(f"the model asks for {whole_call(name, given)}")
         try:
             answer = self._ask(f"run {name}?")
         except EOFError:
@@ -124,13 +124,13 @@ class ToolRunner:
     def _tell(self, name: str, apart: Apart[_Told], seconds: float) -> str:
         if apart.printed:
             lines = printed_lines(apart.printed, apart.unseen)
-            notice(f"{name} printed (the model does not see it):\n{lines}")
+            remark(f"{name} printed (the model does not see it):\n{lines}")
         if not apart.done:
             why = f"no result after {self.timeout:g} s"
-            notice(f"{name}: {why}; it is left behind and may still run")
+            remark(f"{name}: {why}; it is left behind and may still run")
             return _error(f"{why}: the tool was given up and may still be running")
         (told,) = apart.done
-        notice(f"{name} {told.line} ({seconds:.1f} s)")
+        remark(f"{name} {told.line} ({seconds:.1f} s)")
         return told.content
 
 
@@ -161,7 +161,7 @@ def _raised(tool: Tool, error: BaseException) -> _Told:
 
 
 def _failed(why: str) -> str:
-    notice(plain_line(why, 600))
+    remark(plain_line(why, 600))
     return _error(why)
 
 

@@ -29,9 +29,11 @@ class Screen(pyte.HistoryScreen):
 class Program:
     """A program, its keyboard and its screen."""
 
-    def __init__(self, child: pexpect.spawn, columns: int, lines: int):
+    def __init__(
+        self, child: pexpect.spawn, columns: int, lines: int, screen: type[Screen] = Screen
+    ):
         self.child = child
-        self.screen = Screen(columns, lines, child.send)
+        self.screen = screen(columns, lines, child.send)
         self.stream = pyte.Stream(self.screen)
         self.raw = ""
 
@@ -94,6 +96,7 @@ def gemma4(
     lines: int = 40,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
+    screen: type[Screen] = Screen,
 ) -> Iterator[Program]:
     """``gemma4`` with these arguments; its history and conversations are under ``home``."""
     own = {
@@ -116,6 +119,6 @@ def gemma4(
         timeout=60,
     )
     try:
-        yield Program(child, columns, lines)
+        yield Program(child, columns, lines, screen)
     finally:
         child.close(force=True)

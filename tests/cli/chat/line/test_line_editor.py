@@ -50,7 +50,8 @@ Make = Callable[..., LineEditor]
     ("keys", "message"),
     [
         ("Hello" + ENTER, "Hello"),
-        ("one" + ALT_ENTER + "two" + CTRL_J + "three" + ENTER, "one\ntwo\nthree"),
+        ("one" + ALT_ENTER + "two" + ESCAPE + CTRL_J + "three" + ENTER, "one\ntwo\nthree"),
+        ("typed ahead" + CTRL_J, "typed ahead"),
         ('"""one' + ENTER + "two" + ENTER + 'three"""' + ENTER, "one\ntwo\nthree"),
         ('"""' + ENTER + "  one" + ENTER + ENTER + '"""' + ENTER, "  one\n"),
         ('"""' + ENTER + '""" more' + ENTER + '"""' + ENTER, '""" more'),
