@@ -9,7 +9,13 @@ import sys
 from collections.abc import Sequence
 
 from gemma4_cli.app import app
-from gemma4_cli.console import TRACEBACK_VARIABLE, ReaderGone, clear_status, complain
+from gemma4_cli.console import (
+    TRACEBACK_VARIABLE,
+    ReaderGone,
+    clear_status,
+    complain,
+    unexpected,
+)
 from gemma4_mlx.errors import Gemma4Error
 
 
@@ -40,10 +46,7 @@ def _status(arguments: Sequence[str] | None) -> int:
             where = f"{error.filename}: " if error.filename else ""
             complain(f"{where}{error.strerror}")
         else:
-            complain(
-                f"unexpected {type(error).__name__}: {error} "
-                f"(this is a bug; {TRACEBACK_VARIABLE}=1 shows where)"
-            )
+            complain(unexpected(error))
         return 1
     finally:
         clear_status()  # it hides the cursor

@@ -4,14 +4,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from gemma4_cli.console import notices
 from gemma4_mlx.errors import MediaError
 
 Part = dict[str, Any]
 
 
-def attach(kind: str, path: Path) -> Part:
-    """The part for one file; MediaError at once when there is none, before a model is loaded."""
-    path = path.expanduser()
+def attach(kind: str, source: str) -> Part:
+    """The part for one file or link; MediaError at once for a file that is not there.
+
+    That is before a model is loaded, which is also when links are not fetched yet.
+    """
+    if source.lower().startswith(("http://", "https://")):
+        return {"type": kind, kind: source}
+    try:
+        path = Path(source).expanduser()
+    except RuntimeError as error:  # of a user unknown here
+        raise MediaError(f"{source} cannot be found: {error}") from None
     if not path.exists():
         raise MediaError(f"{path} does not exist: check the path of the {kind} file")
     if not path.is_file():
@@ -19,9 +28,28 @@ def attach(kind: str, path: Path) -> Part:
     return {"type": kind, kind: str(path)}
 
 
-def attach_all(given: Sequence[tuple[str, Path]]) -> list[Part]:
+def attach_all(given: Sequence[tuple[str, str]]) -> list[Part]:
     """The parts for all media of the command line, in their order."""
-    return [attach(kind, path) for kind, path in given]
+    return [attach(kind, source) for kind, source in given]
+
+
+def fetched(parts: Sequence[Part]) -> list[Part]:
+    """The parts with pictures in the place of links. MediaError for one that cannot be had."""
+    return [_fetched(part) for part in parts]
+
+
+def _fetched(part: Part) -> Part:
+    from gemma4_cli.chat.media.links import fetch_image, is_link
+
+    source = part[part["type"]]
+    if not is_link(source):
+        return part
+    if part["type"] != "image":
+        raise MediaError(f"{source} is a link, and only pictures are fetched: give a file")
+    said: list[str] = []
+    picture = fetch_image(source, said)
+    notices(said, source)
+    return {"type": "image", "image": picture}
 
 
 def kinds(parts: Sequence[Part]) -> set[str]:

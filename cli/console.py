@@ -86,6 +86,21 @@ def think(text: str) -> None:
         print(text, end="", file=sys.stderr, flush=True)
 
 
+def unexpected(error: Exception) -> str:
+    """What to say of an error that nobody foresaw."""
+    return (
+        f"unexpected {type(error).__name__}: {error} "
+        f"(this is a bug; {TRACEBACK_VARIABLE}=1 shows where)"
+    )
+
+
+def end_line() -> None:
+    """Leave the line of a prompt that nobody has answered."""
+    if sys.stderr.isatty():
+        _screen.make_room()
+        print(file=sys.stderr, flush=True)
+
+
 def remark(message: str) -> None:
     """A line of the program within a conversation: dimmed on a terminal, else a notice."""
     if sys.stderr.isatty():

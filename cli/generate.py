@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from gemma4_cli import options
-from gemma4_cli.attachments import attach_all, content, kinds
+from gemma4_cli.attachments import attach_all, content, fetched, kinds
 from gemma4_cli.console import prefill_status
 from gemma4_cli.media_order import in_order
 from gemma4_cli.models import open_model
@@ -44,7 +44,7 @@ def generate(
     text = read_stdin() if prompt == "-" else beside(prompt)
     if not text and not parts:
         raise InputError("the prompt is empty: give a question, a picture or a recording")
-    messages: list[dict[str, Any]] = [{"role": "user", "content": content(parts, text)}]
+    messages: list[dict[str, Any]] = [{"role": "user", "content": content(fetched(parts), text)}]
     if system:
         messages.insert(0, {"role": "system", "content": system})
     name, gemma, processor = open_model(model, ple, kinds(parts))

@@ -4,7 +4,6 @@ A parser hands over each option's values together; a message has them as the use
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import typer
@@ -24,7 +23,7 @@ class KeepsMediaOrder(TyperCommand):
         return super().parse_args(ctx, args)
 
 
-def in_order(context: typer.Context, **given: Sequence[Path] | None) -> list[tuple[str, Path]]:
-    """(kind, path) of all media, as they were given."""
+def in_order(context: typer.Context, **given: Sequence[str] | None) -> list[tuple[str, str]]:
+    """(kind, path or link) of all media, as they were given."""
     waiting = {kind: iter(paths or ()) for kind, paths in given.items()}
     return [(kind, next(waiting[kind])) for kind in context.meta.get(_KEY, ())]

@@ -1,6 +1,5 @@
 """Options that several commands share, declared once."""
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -43,16 +42,21 @@ KvBits = Annotated[
 ]
 # Not "readable": what cannot be read is told with the other faults of files, in one line each.
 Image = Annotated[
-    list[Path] | None,
-    typer.Option("--image", "-i", help="A picture to show it; may be repeated.", readable=False),
+    list[str] | None,
+    typer.Option(
+        "--image",
+        "-i",
+        metavar="PATH|LINK",
+        help="A picture to show it, by path or http link; may be repeated.",
+    ),
 ]
 Audio = Annotated[
-    list[Path] | None,
-    typer.Option("--audio", "-a", help="A recording to play it; may be repeated.", readable=False),
+    list[str] | None,
+    typer.Option("--audio", "-a", metavar="PATH", help="A recording; may be repeated."),
 ]
 Video = Annotated[
-    list[Path] | None,
-    typer.Option("--video", "-v", help="A video to show it; may be repeated.", readable=False),
+    list[str] | None,
+    typer.Option("--video", "-v", metavar="PATH", help="A video; may be repeated."),
 ]
 System = Annotated[str | None, typer.Option("--system", "-s", help="The system message.")]
 Think = Annotated[bool, typer.Option("--think", help="Let the model think before it answers.")]

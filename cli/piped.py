@@ -13,7 +13,9 @@ _PATIENCE = 10.0  # seconds until its first byte
 
 
 def read_stdin() -> str:
-    """All of stdin, to its end. InputError when it is not text."""
+    """All of stdin, to its end; nothing where there is none. InputError when it is not text."""
+    if sys.stdin is None:
+        return ""
     try:
         return sys.stdin.read().strip()
     except UnicodeDecodeError as error:

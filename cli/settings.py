@@ -18,9 +18,18 @@ _TABLE = re.compile(r"^[ \t]*\[", re.MULTILINE)  # what follows belongs to it
 
 def settings_file() -> Path:
     """Where the settings are, whether or not there are any."""
-    given = os.environ.get("XDG_CONFIG_HOME", "")
-    folder = Path(given) if Path(given).is_absolute() else Path("~/.config").expanduser()
-    return folder / "gemma4" / "settings.toml"
+    return _folder("XDG_CONFIG_HOME", "~/.config") / "settings.toml"
+
+
+def state_folder() -> Path:
+    """Where chats are kept, and the history of their lines: ``$XDG_STATE_HOME/gemma4``."""
+    return _folder("XDG_STATE_HOME", "~/.local/state")
+
+
+def _folder(variable: str, usual: str) -> Path:
+    given = os.environ.get(variable, "")
+    folder = Path(given) if Path(given).is_absolute() else Path(usual).expanduser()
+    return folder / "gemma4"
 
 
 def chosen_model() -> str | None:

@@ -1,15 +1,14 @@
 """Commands about the conversation: taking back, changing, keeping, handing to another model."""
 
 from pathlib import Path
-from typing import Any
 
 from gemma4_cli.chat.answering import again, send_waiting
 from gemma4_cli.chat.ask import choose
 from gemma4_cli.chat.external_editor import edited
-from gemma4_cli.chat.keeping import as_saved, keep, restore, without_ids
+from gemma4_cli.chat.keeping import as_saved, restore, without_ids
 from gemma4_cli.chat.state import Chat, text_of
 from gemma4_cli.console import remark, say
-from gemma4_mlx.errors import Gemma4Error, InputError
+from gemma4_mlx.errors import InputError
 
 
 def system(chat: Chat, argument: str) -> None:
@@ -17,8 +16,8 @@ def system(chat: Chat, argument: str) -> None:
     if not argument:
         say((chat.session.system or "there is no system message: /system TEXT sets one") + "\n")
         return
-    text = argument.strip("\"'") if argument in ('""', "''") else argument
-    chat.session.system = text or None
+    text = "" if argument in ('""', "''") else argument
+    chat.instruct(system=text)
     remark("the system message is set" if text else "there is no system message any more")
 
 
@@ -28,39 +27,42 @@ def retry(chat: Chat, argument: str) -> None:
 
 
 def undo(chat: Chat, argument: str) -> None:
-    """/undo"""
+    """/undo: what waits for the next message goes first."""
+    if chat.waiting:
+        chat.waiting = []
+        remark("what was attached is taken away")
+        return
     taken = chat.session.undo()
     if not taken:
         raise InputError("there is nothing to take back")
-    keep(chat)
     text = " ".join(text_of(taken[0]).split())
     shown = f"“{text[:57]}…”" if len(text) > 58 else f"“{text}”"
     remark(f"taken back: {shown if text else 'a message without text'}, and the reply to it")
 
 
 def edit(chat: Chat, argument: str) -> None:
-    """/edit: nothing changes unless the text does."""
-    before = list(chat.session.messages)
+    """/edit: nothing changes unless the text does and is answered."""
+    session, waiting = chat.session, chat.waiting
+    before = session.messages
     last = next((m for m in reversed(before) if m["role"] == "user"), None)
     if last is None:
         raise InputError("there is no message to change")
     text = text_of(last)
-    written = edited(text)
-    changed = written.strip()
+    changed = edited(text).strip()
     if not changed or changed == text.strip():
         remark("nothing was changed")
         return
-    waiting = list(chat.waiting)
-    chat.session.undo()
+    session.undo()
+    undone = session.messages
     media = last["content"] if not isinstance(last["content"], str) else []
     chat.waiting = [dict(part) for part in media if part["type"] != "text"]
-    kept = len(chat.session.messages)
     try:
-        send_waiting(chat, changed, draft=changed)
+        send_waiting(chat, changed)
     finally:
-        if len(chat.session.messages) == kept:  # no reply came
-            chat.session.messages = before
         chat.waiting = waiting
+        if session.messages is undone:
+            session.messages = before
+            remark("the message and its reply are as they were")
 
 
 def clear(chat: Chat, argument: str) -> None:
@@ -68,6 +70,7 @@ def clear(chat: Chat, argument: str) -> None:
     from gemma4_cli.chat.sessions.saved import session_file
 
     chat.session.clear()
+    chat.instruct(summary="")
     chat.waiting.clear()
     chat.turns.clear()
     chat.file = session_file() if chat.file is not None else None
@@ -79,14 +82,8 @@ def save(chat: Chat, argument: str) -> None:
     from gemma4_cli.chat.sessions.saved import is_session, write
 
     file = _file(argument, "/save", "talk.json")
-    if file.exists() and not is_session(file):
-        answer = choose(
-            f"{file} exists and is no saved conversation:",
-            {"overwrite": "", "cancel": ""},
-            otherwise="cancel",
-        )
-        if answer == "cancel":
-            return
+    if not is_session(file) and not _may_overwrite(file):
+        return
     write(file, as_saved(chat), force=True)
     remark(f"saved to {file}: /load brings it back")
 
@@ -110,14 +107,8 @@ def export(chat: Chat, argument: str) -> None:
     from gemma4_cli.chat.sessions.export import export as write_markdown
 
     file = _file(argument, "/export", "talk.md")
-    if file.exists():
-        answer = choose(
-            f"{file} exists:",
-            {"overwrite": "", "cancel": ""},
-            otherwise="cancel",
-        )
-        if answer == "cancel":
-            return
+    if not _may_overwrite(file):
+        return
     write_markdown(file, as_saved(chat), force=True)
     remark(f"written to {file}")
 
@@ -127,10 +118,23 @@ def _file(argument: str, command: str, example: str) -> Path:
         raise InputError(f"{command} needs the name of a file, such as {command} {example}")
     from gemma4_cli.chat.media.dropped import read_paths
 
-    found = read_paths(argument)
-    if len(found) != 1:
-        raise InputError(f"{command} takes one file, got {argument!r:.60}: put it in quotes")
-    return Path(found[0]).expanduser()
+    try:
+        (found,) = read_paths(argument)
+        path = Path(found).expanduser()
+    except ValueError:
+        raise InputError(f"{command} takes one file, got {argument!r:.60}: put it in quotes") from (
+            None
+        )
+    except RuntimeError as error:  # of a user unknown here
+        raise InputError(f"{argument!r:.60} cannot be found: {error}") from None
+    if "\0" in found:
+        raise InputError(f"{argument!r:.60} is no name of a file")
+    return path
+
+
+def _may_overwrite(file: Path) -> bool:
+    answers = {"overwrite": "", "cancel": ""}
+    return not file.exists() or choose(f"{file} exists:", answers, "cancel") == "overwrite"
 
 
 def copy(chat: Chat, argument: str) -> None:
@@ -160,28 +164,17 @@ def model(chat: Chat, argument: str) -> None:
         processor,
         tools=old.tools,
         enable_thinking=old.enable_thinking,
-        max_soft_tokens=old.max_soft_tokens,
         kv_bits=chat.kv_bits,
     )
     session.messages = [*without_ids(old.messages)]
-    if session.messages:
-        _check_goes_on(session, name)
+    waiting = [{"role": "user", "content": list(chat.waiting)}] if chat.waiting else []
+    if session.messages or waiting:
+        session.prompt_tokens(waiting)  # refuses what this model cannot see or hear
     before = chat.name, chat.session
     chat.name, chat.session = name, session
     try:
         chat.change_settings()
-    except Gemma4Error:
+    except BaseException:
         chat.name, chat.session = before
         raise
     remark(f"{Path(name).name} goes on; it reads the conversation with the next message")
-
-
-def _check_goes_on(session: Any, name: str) -> None:
-    from gemma4_cli.chat.state import turns_of
-
-    needed, limit = session.prompt_tokens(), session.model.config.text.max_position_embeddings
-    if turns_of(session.messages) and needed >= limit:
-        raise InputError(
-            f"the conversation is {needed:,} tokens long, but the context of {name} holds "
-            f"{limit:,}: /clear or /undo first, or stay with this model"
-        )

@@ -4,13 +4,13 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from gemma4_cli.attachments import content
-from gemma4_cli.chat.context import make_room, warn
+from gemma4_cli.chat.context import fitting, make_room, warn
 from gemma4_cli.chat.keeping import keep
 from gemma4_cli.chat.media.dropped import take_files
 from gemma4_cli.chat.reply.reply_view import ReplyView
 from gemma4_cli.chat.reply.status_line import status_line
 from gemma4_cli.chat.state import Chat
-from gemma4_cli.console import aside, prefill_status, remark
+from gemma4_cli.console import aside, plain, prefill_status, remark
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -21,55 +21,81 @@ if TYPE_CHECKING:
 def send(chat: Chat, line: str) -> None:
     """Send a message; files and links in it go along.
 
-    One that cannot be sent stands in the line again.
+    One that was not sent stands in the line again.
     """
-    before = list(chat.waiting)
-    chat.draft = line
+    messages, waiting = chat.session.messages, list(chat.waiting)
     try:
         text, files = take_files(line)
         for file in files:
             remark(chat.attach(None, file))
-    except BaseException:
-        chat.waiting = before
-        raise
-    if not text and chat.waiting == before:
-        return
-    send_waiting(chat, text, draft=line)
-
-
-def send_waiting(chat: Chat, text: str = "", draft: str = "") -> None:
-    """Send what waits, and the text after it; ``draft`` stands in the line if that fails."""
-    message = {"role": "user", "content": content(chat.waiting, text)}
-    chat.draft = draft
-    if not make_room(chat, message):
-        return
-    chat.waiting = []
-    count = len(chat.session.messages)
-    try:
-        answer(chat, chat.session.send_messages([message], prefill_status))
+        send_waiting(chat, text)
     finally:
-        if len(chat.session.messages) > count:
-            chat.draft = ""
+        if chat.session.messages is messages:
+            chat.waiting, chat.draft = waiting, line
+
+
+def send_waiting(chat: Chat, text: str = "") -> None:
+    """Send what waits, and the text after it.
+
+    A session has another list of messages when something was kept of the reply; else all is as it
+    was, the turns that made room and what waits included.
+    """
+    session, waiting = chat.session, chat.waiting
+    messages, summary = session.messages, chat.summary
+    message = {"role": "user", "content": content(waiting, text)}
+    kept = False
+    try:
+        if make_room(chat, message):
+            with_room = session.messages
+            chat.waiting = []
+            try:
+                answer(chat, session.send_messages([message], prefill_status))
+            finally:
+                kept = session.messages is not with_room
+    finally:
+        if not kept:
+            session.messages, chat.summary, chat.waiting = messages, summary, waiting
 
 
 def answer(chat: Chat, chunks: "Generator[Chunk, None, None]") -> None:
     """Show a reply as it comes, and those that follow the results of tools."""
     rounds = 0
-    while True:
-        chunk, calls = _show(chat, chunks)
-        if chunk is None or chunk.finish_reason != "tool_calls":
-            return
-        if chat.tools is None:
-            name = calls[-1]["function"]["name"]
-            remark(f"the model asks for the function {name}: there is none without --tool")
-            return
-        rounds += 1
-        if rounds > chat.tools.most_rounds + 1:
-            remark("it goes on asking for functions: say something, or /undo")
-            return
-        # Every call gets a result, for the history of a conversation cannot be without one.
-        run = chat.tools.run if rounds <= chat.tools.most_rounds else chat.tools.refuse
-        chunks = chat.session.send_messages(run(calls), prefill_status)
+    try:
+        while True:
+            chunk, calls = _show(chat, chunks)
+            if chunk is None or chunk.finish_reason != "tool_calls":
+                return
+            if chat.tools is None:
+                name = plain(calls[-1]["function"]["name"])
+                remark(f"the model asks for the function {name}: there is none without --tool")
+                return
+            rounds += 1
+            if rounds > chat.tools.most_rounds + 1:
+                remark("it goes on asking for functions: say something, or /undo")
+                return
+            run = chat.tools.run if rounds <= chat.tools.most_rounds else chat.tools.refuse
+            results = fitting(chat, run(calls))
+            chunks = chat.session.send_messages(results, prefill_status)
+    finally:
+        _answer_open_calls(chat)
+        keep(chat)
+
+
+def _answer_open_calls(chat: Chat) -> None:
+    """A call without a result would leave the history cut in the middle of an exchange."""
+    messages = chat.session.messages
+    calls = messages[-1].get("tool_calls") if messages else None
+    if calls:
+        results = [
+            {
+                "role": "tool",
+                "tool_call_id": call.get("id"),
+                "name": call["function"]["name"],
+                "content": '{"error": "not run"}',
+            }
+            for call in calls
+        ]
+        chat.session.messages = [*messages, *results]
 
 
 def _show(
@@ -86,7 +112,6 @@ def _show(
         view.close()
         if chunk is not None:
             chat.turns.append(chunk.stats)
-            keep(chat)
     if chunk is not None:
         _tell(chat, chunk)
     return chunk, calls
@@ -100,8 +125,8 @@ def _tell(chat: Chat, chunk: "Chunk") -> None:
     aside(status_line(stats, used, chat.context_limit, mx.get_active_memory()))
     if chunk.finish_reason == "length":
         full = used >= chat.context_limit
-        remedy = "the context is full: /clear, /undo" if full else "/set max_tokens, --max-tokens"
-        remark(f"the reply was cut after {stats.generated_tokens} tokens: see {remedy}")
+        why = "the context is full" if full else "/set max_tokens allows more"
+        remark(f"the reply was cut after {stats.generated_tokens} tokens: {why}")
     warn(chat, used)
 
 

@@ -10,12 +10,12 @@ from typing import Annotated
 import typer
 
 from gemma4_cli import options
-from gemma4_cli.attachments import attach_all, content, kinds
+from gemma4_cli.attachments import attach_all, content, fetched, kinds
 from gemma4_cli.console import prefill_status
 from gemma4_cli.media_order import in_order
 from gemma4_cli.models import open_model
 from gemma4_cli.once import answer
-from gemma4_cli.piped import read_stdin
+from gemma4_cli.piped import beside, read_stdin
 from gemma4_mlx.errors import InputError
 
 
@@ -65,7 +65,7 @@ def chat(
     With piped input (echo … | gemma4 chat) it is answered once, on stdout.
     """
     parts = attach_all(in_order(context, image=image, audio=audio, video=video))
-    interactive = sys.stdin.isatty()
+    interactive = sys.stdin is not None and sys.stdin.isatty()
     if interactive and as_json:
         raise InputError("--json is for piped input: a conversation is no single answer")
     settings = {
@@ -99,10 +99,17 @@ def chat(
         )
         return
 
-    for given, option in ((go_on, "--continue"), (mic, "--mic"), (tool, "--tool")):
+    for given, option in (
+        (go_on, "--continue"),
+        (mic, "--mic"),
+        (tool, "--tool"),
+        (yes_tools, "--yes-tools"),
+        (hide_thoughts, "--hide-thoughts"),
+        (vi, "--vi"),
+    ):
         if given:
             raise InputError(f"{option} needs a terminal: leave it out with piped input")
-    question = "\n\n".join(text for text in (prompt, read_stdin()) if text)
+    question = beside(prompt) if prompt else read_stdin()
     if not question and not parts:
         raise InputError("the piped input is empty: give a question, a picture or a recording")
     name, gemma, processor = open_model(model, ple, kinds(parts))
@@ -118,4 +125,4 @@ def chat(
         kv_bits=kv_bits,
         **settings,  # type: ignore[arg-type]
     )
-    answer(session.send(content(parts, question), prefill_status), name, as_json)
+    answer(session.send(content(fetched(parts), question), prefill_status), name, as_json)

@@ -3,17 +3,18 @@
 from typing import Any
 
 from gemma4_cli.chat.ask import choose
-from gemma4_cli.chat.state import Chat, turns_of
+from gemma4_cli.chat.state import Chat, text_of, turns_of
 from gemma4_cli.console import remark, status
 
 # From this share of the context on the user is told.
 _NEARLY = 0.85
 # Room for a reply, in tokens, without which a message is not sent; less in a small context.
 _REPLY = 512
-# How much of the context the turns that stay may take.
+# How much of the context is filled after turns have gone, if the message allows.
 _KEPT = 0.5
+# The most tokens of a picture, of 30 s of sound and of a video of 32 frames, with what frames them.
+_MEDIUM = {"image": 1200, "audio": 800, "video": 3200}
 
-_HEADING = "What was said earlier in this conversation:"
 _SUMMARISE = (
     "Summarise our conversation so far in a few sentences, with the names, numbers and decisions "
     "that may matter later."
@@ -37,8 +38,9 @@ def make_room(chat: Chat, message: dict[str, Any]) -> bool:
 
     Raises InputError and MediaError for a message that cannot be sent at all.
     """
-    limit = chat.context_limit
-    room = limit - min(_REPLY, limit // 4)
+    limit, room = chat.context_limit, _room(chat)
+    if _surely_fits(chat, message, room):
+        return True
     needed = chat.session.prompt_tokens([message])
     if needed <= room:
         return True
@@ -63,29 +65,57 @@ def make_room(chat: Chat, message: dict[str, Any]) -> bool:
     return _forget_oldest(chat, message, room, summarise=answer == "summarise")
 
 
-def _forget_oldest(chat: Chat, message: dict[str, Any], room: int, *, summarise: bool) -> bool:
+def fitting(chat: Chat, results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The results of function calls; those for which there is no room say so to the model."""
+    results = list(results)
+    for index in sorted(range(len(results)), key=lambda i: -len(results[i]["content"])):
+        if chat.session.prompt_tokens(results) <= _room(chat):
+            break
+        name = results[index]["name"]
+        remark(f"what {name} gave is too long for what is left of the context: the model is told")
+        error = '{"error": "the result is too long for what is left of the context"}'
+        results[index] = {**results[index], "content": error}
+    return results
+
+
+def _room(chat: Chat) -> int:
+    """Tokens that a prompt may have, so that a reply has room."""
+    return chat.context_limit - min(_REPLY, chat.context_limit // 4)
+
+
+def _surely_fits(chat: Chat, message: dict[str, Any], room: int) -> bool:
+    """By a bound that needs no picture to be read again: a token is a byte of text or more."""
     session = chat.session
-    before, system = list(session.messages), session.system
-    head = before[:1] if system is not None else []
-    turns = turns_of(before)
+    if not session.cached_tokens:
+        return False
+    parts = message["content"] if isinstance(message["content"], list) else []
+    media = sum(_MEDIUM.get(part["type"], 0) for part in parts)
+    texts = (text_of(message), session.system or "")
+    return session.cached_tokens + media + sum(len(t.encode()) for t in texts) + 64 <= room
+
+
+def _forget_oldest(chat: Chat, message: dict[str, Any], room: int, *, summarise: bool) -> bool:
+    """Raises, or gives False, with messages changed: whoever sends puts them back."""
+    session = chat.session
+    head = session.messages[:1] if session.system is not None else []
+    turns = turns_of(session.messages)
+    session.messages = list(head)
+    # A long message leaves less to turns that stay, but never nothing if they fit.
+    goal = max(_KEPT * room, min(room, session.prompt_tokens([message]) + _KEPT * room / 2))
     gone: list[list[Any]] = []
     while turns:
         gone.append(turns.pop(0))
         session.messages = [*head, *(m for turn in turns for m in turn)]
-        if session.prompt_tokens([message]) <= _KEPT * room:
+        if session.prompt_tokens([message]) <= goal:
             break
-    try:
-        if summarise:
-            summary = _summary(chat, [*head, *(m for turn in gone for m in turn)])
-            first, _, _ = (system or "").partition(_HEADING)
-            session.system = f"{first.rstrip()}\n\n{_HEADING} {summary}".strip()
+    if session.prompt_tokens([message]) > room:
+        remark("the message is too long even without the earlier turns: shorten it")
+        return False
+    if summarise:
+        chat.instruct(summary=_summary(chat, [*head, *(m for turn in gone for m in turn)]))
         if session.prompt_tokens([message]) > room:
-            session.messages = before
-            remark("the message is too long even without the earlier turns: shorten it")
+            remark("with the summary there is no room for the message: shorten it")
             return False
-    except BaseException:
-        session.messages = before
-        raise
     count = len(gone)
     remark(f"{'the oldest turn has' if count == 1 else f'the {count} oldest turns have'} gone")
     return True
@@ -97,7 +127,7 @@ def _summary(chat: Chat, messages: list[Any]) -> str:
     status("summing up the oldest turns")
     session = chat.session
     # They fill the context nearly, so the oldest of them may have to go unread.
-    room = chat.context_limit - min(_REPLY, chat.context_limit // 4)
+    room = _room(chat)
     asked = [*messages, {"role": "user", "content": _SUMMARISE}]
     while len(turns_of(asked)) > 1 and session.processor.prompt_tokens(asked) > room:
         head = asked[:1] if asked[0]["role"] == "system" else []

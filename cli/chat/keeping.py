@@ -1,10 +1,12 @@
 """Keeping a conversation in a file, and going on with one that was kept."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from gemma4_cli.chat.sessions.folder import remove
 from gemma4_cli.chat.sessions.saved import Saved, write
-from gemma4_cli.chat.state import SETTINGS, Chat
+from gemma4_cli.chat.state import SETTINGS, SUMMARY_HEADING, Chat, turns_of
 from gemma4_cli.console import remark
 from gemma4_mlx.errors import Gemma4Error
 
@@ -15,15 +17,25 @@ def as_saved(chat: Chat) -> Saved:
     settings["think"] = chat.session.enable_thinking
     if chat.budget is not None:
         settings["budget"] = chat.budget
-    return Saved(chat.name, [dict(message) for message in chat.session.messages], settings)
+    messages = [dict(message) for message in chat.session.messages]
+    return Saved(_lasting_name(chat), messages, settings)
+
+
+def _lasting_name(chat: Chat) -> str:
+    """A folder's name means something in this folder alone."""
+    path = Path(chat.name)
+    return str(path.absolute()) if path.is_dir() else chat.name
 
 
 def keep(chat: Chat) -> None:
     """Write the conversation where ``--continue`` finds it. What prevents that is said once."""
-    if chat.file is None or not chat.session.messages:
+    if chat.file is None:
         return
     try:
-        write(chat.file, as_saved(chat))
+        if turns_of(chat.session.messages):
+            write(chat.file, as_saved(chat))
+        else:  # all was taken back
+            remove(chat.file)
     except (Gemma4Error, OSError) as error:
         remark(f"this conversation cannot be kept for --continue: {error}")
         chat.file = None
@@ -34,7 +46,8 @@ def restore(chat: Chat, saved: Saved) -> None:
 
     Ids belong to the tokenizer of the model that wrote them.
     """
-    messages = saved.messages if saved.model == chat.name else without_ids(saved.messages)
+    same = saved.model == _lasting_name(chat)
+    messages = saved.messages if same else without_ids(saved.messages)
     settings = {key: saved.settings.get(key) for key in SETTINGS}
     before = chat.session.messages
     chat.session.messages = list(messages)
@@ -42,12 +55,15 @@ def restore(chat: Chat, saved: Saved) -> None:
         if messages:
             chat.session.prompt_tokens()
         chat.change_settings(**settings)
-    except Gemma4Error:
+    except BaseException:
         chat.session.messages = before
         raise
+    chat.session.clear()
+    chat.session.messages = list(messages)
+    system, _, summary = (chat.session.system or "").partition(SUMMARY_HEADING)
+    chat.instruct(system=system.rstrip(), summary=summary.strip())
     chat.session.enable_thinking = bool(saved.settings.get("think"))
     chat.budget = saved.settings.get("budget")
-    chat.session.max_soft_tokens = chat.budget
     chat.waiting.clear()
     chat.turns.clear()
 

@@ -1,6 +1,5 @@
 """From the options of ``gemma4 chat`` to a conversation: model, tools, and the last session."""
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,8 +7,9 @@ from typing import Any
 from gemma4_cli import options
 from gemma4_cli.attachments import Part, kinds
 from gemma4_cli.chat.state import Chat, Thoughts
-from gemma4_cli.console import remark, say
+from gemma4_cli.console import aside, remark
 from gemma4_cli.models import open_model
+from gemma4_cli.settings import state_folder
 from gemma4_mlx.errors import InputError
 
 
@@ -40,7 +40,7 @@ def start(wishes: Wishes) -> None:
 
     chat = make_chat(wishes)
     name = Path(chat.name).name
-    say(f"{name}: /help lists the commands, Ctrl-D leaves\n")
+    aside(f"{name}: /help lists the commands, Ctrl-D leaves")
     converse(chat, wishes.prompt)
 
 
@@ -69,19 +69,15 @@ def make_chat(wishes: Wishes) -> Chat:
     session = ChatSession(
         model,
         processor,
-        system=wishes.system,
         tools=[tool.schema for tool in tools] or None,
-        enable_thinking=wishes.enable_thinking,
-        max_soft_tokens=wishes.image_tokens,
         kv_bits=wishes.kv_bits,
     )
     chat = Chat(
         name,
         session,
-        LineEditor(words, _history(), wishes.vi),
+        LineEditor(words, state_folder() / "history", wishes.vi),
         ple=wishes.ple,
         kv_bits=wishes.kv_bits,
-        budget=wishes.image_tokens,
         thoughts=wishes.thoughts,
         voice=wishes.voice,
         file=saved.session_file(),
@@ -93,22 +89,14 @@ def make_chat(wishes: Wishes) -> Chat:
         from gemma4_cli.chat.keeping import restore
 
         restore(chat, last)
-        if wishes.system is not None:
-            session.system = wishes.system
+    # What the options say counts for more than what was kept.
+    if wishes.system is not None:
+        chat.instruct(system=wishes.system)
+    session.enable_thinking = session.enable_thinking or wishes.enable_thinking
+    chat.budget = wishes.image_tokens or chat.budget
     chat.change_settings(**{k: v for k, v in wishes.settings.items() if v is not None})
     if chat.voice:
         chat.check_hears()
     for part in wishes.parts:
         remark(chat.attach(part["type"], part[part["type"]]))
     return chat
-
-
-def _history() -> Path:
-    return state_folder() / "history"
-
-
-def state_folder() -> Path:
-    """``$XDG_STATE_HOME/gemma4``, by default in ``~/.local/state``."""
-    given = os.environ.get("XDG_STATE_HOME", "")
-    folder = Path(given) if Path(given).is_absolute() else Path("~/.local/state").expanduser()
-    return folder / "gemma4"

@@ -27,11 +27,16 @@ SETTINGS: dict[str, type] = {
 }
 
 
+SUMMARY_HEADING = "What was said earlier in this conversation:"
+
+
 @dataclass
 class Chat:
     """``waiting`` are the media that go with the next message; ``settings`` those of /set.
 
-    ``turns`` holds the figures of every reply, ``file`` where the conversation is kept.
+    ``turns`` holds the figures of every reply, ``file`` where the conversation is kept. The
+    session's system message is ``system``, the user's, and below it ``summary``, of turns that had
+    to go.
     """
 
     name: str
@@ -49,6 +54,8 @@ class Chat:
     file: Path | None = None
     draft: str = ""  # stands in the line when the user is asked next
     warned_of_context: bool = False
+    system: str = ""
+    summary: str = ""
 
     def attach(self, kind: str | None, source: str | Path) -> str:
         """Let a file or link go with the next message; the line that says what it is."""
@@ -57,6 +64,13 @@ class Chat:
         part, line = attach(kind, source, self.session.processor, self.budget)
         self.waiting.append(part)
         return line
+
+    def instruct(self, *, system: str | None = None, summary: str | None = None) -> None:
+        """Change what stands in the system message; None leaves it as it is."""
+        self.system = self.system if system is None else system
+        self.summary = self.summary if summary is None else summary
+        told = f"{SUMMARY_HEADING} {self.summary}" if self.summary else ""
+        self.session.system = "\n\n".join(filter(None, (self.system, told))) or None
 
     def check_hears(self) -> None:
         """InputError when this model cannot hear what is spoken."""

@@ -98,7 +98,11 @@ def _paths(begun: _Begun, kind: str | None) -> Iterator[Completion]:
     typed_folder = begun.typed[: len(begun.typed) - len(_as_typed(start, begun.quote))]
     if begun.path == "~":
         typed_folder = "~/"
-    for name, is_folder in _entries(Path(folder or ".").expanduser()):
+    try:
+        there = Path(folder or ".").expanduser()
+    except RuntimeError:  # of a user unknown here
+        return
+    for name, is_folder in _entries(there):
         wanted = is_folder or kind is None or kind_of_name(name) == kind
         if not wanted or not name.startswith(start) or (name.startswith(".") and not start):
             continue

@@ -36,6 +36,8 @@ class LineEditor:
         self._session: PromptSession[str] | None = None
         self._history: PrivateHistory | None = None
         self._told = False
+        # Whether the last message stood between quotation marks, and so is a message for sure.
+        self.quoted = False
 
     def read(self, prompt: str, default: str = "") -> str:
         """One message, beginning as ``default``.
@@ -44,14 +46,19 @@ class LineEditor:
         """
         prompt = "".join(c if c.isprintable() else " " for c in prompt)
         if not _is_terminal():
-            return _read_plainly(prompt)
+            return self._unmarked(_read_plainly(prompt))
         if self._session is None:
             self._session = self._make_session()
         text = self._session.prompt(lambda: _fitting(prompt), default=default)
         if self._history is not None and self._history.trouble and not self._told:
             self._told = True
             notice(plain(self._history.trouble))
-        return without_marks(text)
+        return self._unmarked(text)
+
+    def _unmarked(self, text: str) -> str:
+        message = without_marks(text)
+        self.quoted = message != text
+        return message
 
     def _make_session(self) -> "PromptSession[str]":
         from prompt_toolkit import PromptSession
@@ -130,7 +137,7 @@ def _read_plainly(prompt: str) -> str:
             lines.append(_input(_GOES_ON))
         except EOFError:
             break
-    return without_marks("\n".join(lines))
+    return "\n".join(lines)
 
 
 def _input(prompt: str) -> str:

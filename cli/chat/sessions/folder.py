@@ -12,7 +12,7 @@ from pathlib import Path
 
 from gemma4_cli.chat.sessions.private_files import leftovers
 from gemma4_cli.chat.sessions.saved_media import SUFFIX, media_folder, remove_media
-from gemma4_cli.chat.start import state_folder
+from gemma4_cli.settings import state_folder
 
 KEPT = 50
 
@@ -33,11 +33,16 @@ def session_file() -> Path:
     folder = session_folder()
     with suppress(OSError):  # what cannot be taken away now is tried at the next chat
         for file in sorted(_sessions(folder), key=_written, reverse=True)[KEPT - 1 :]:
-            file.unlink(missing_ok=True)
-            remove_media(media_folder(file))
+            remove(file)
         for file in leftovers(folder):
             file.unlink(missing_ok=True)
     return folder / f"{datetime.now().strftime(_NAME)}.json"
+
+
+def remove(file: Path) -> None:
+    """Take a session away, if it is there."""
+    file.unlink(missing_ok=True)
+    remove_media(media_folder(file))
 
 
 def last_session() -> Path | None:

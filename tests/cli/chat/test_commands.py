@@ -101,7 +101,7 @@ def test_settings(talk: Run, sessions: list[Any]) -> None:
     assert "max_tokens 5\n" in result.out and "max_tokens default\ntemp" not in result.out
     errors = [line for line in result.err.splitlines() if "expected" in line]
     assert len(errors) == 3 and "whole number" in errors[0]
-    assert result.out.splitlines()[-6:-1] == [
+    assert result.out.splitlines()[-5:] == [
         *("temperature default", "top_p default", "top_k 3", "seed default", "max_tokens default")
     ]
 
