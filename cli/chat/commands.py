@@ -76,7 +76,8 @@ def _exit(chat: Chat, argument: str) -> None:
 _KEYS = (
     'Alt-Enter begins a new line, and so does a message between """ and """. Ctrl-C stops a reply '
     "and keeps what has come.",
-    "Files and links to pictures in a message go along with it.",
+    "Files and links to pictures in a message go along with it; Enter alone sends what is "
+    "attached.",
 )
 
 COMMANDS = {
@@ -90,9 +91,19 @@ COMMANDS = {
         Command("/mic", "", "speak the next message", about_talk.mic),
         Command("/voice", "on|off", "speak every message: Enter begins", about_talk.voice),
         Command("/think", "on|off|show|hide", "think before answering; thoughts", about_talk.think),
-        Command("/system", "TEXT", "the system message: show or set it", about_turns.system),
+        Command(
+            "/system",
+            "TEXT",
+            'the system message: show or set it; "" takes it away',
+            about_turns.system,
+        ),
         Command("/retry", "", "another reply to the last message", about_turns.retry),
-        Command("/undo", "", "take the last message and its reply back", about_turns.undo),
+        Command(
+            "/undo",
+            "",
+            "take back what is attached, else the last message and its reply",
+            about_turns.undo,
+        ),
         Command("/edit", "", "change the last message in $EDITOR, send it", about_turns.edit),
         Command("/clear", "", "forget the conversation", about_turns.clear),
         Command("/save", "FILE", "keep the conversation in a file", about_turns.save),
@@ -101,7 +112,10 @@ COMMANDS = {
         Command("/copy", "", "put the last reply on the clipboard", about_turns.copy),
         Command("/stats", "", "tokens and times of every turn", about_talk.stats),
         Command(
-            "/set", "NAME VALUE", "temperature, top_p, top_k, seed, max_tokens", about_talk.set_
+            "/set",
+            "NAME VALUE",
+            "temperature, top_p, top_k, seed, max_tokens; the value default resets",
+            about_talk.set_,
         ),
         Command("/model", "NAME", "let another model go on", about_turns.model),
         Command("/help", "", "this list", _help),

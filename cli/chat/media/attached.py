@@ -1,6 +1,7 @@
 """Media as parts of a message, read when they are given: what is wrong with them shows at once.
 
-A part holds its medium decoded, so that a file may go or change afterwards, and where it came from.
+A part holds its picture or recording decoded, so that a file may go or change afterwards, and where
+it came from; of a video it holds the path, and its frames are chosen when the prompt is made.
 The line about it has its size, its tokens and all that was cut, scaled or resampled in reading.
 How many tokens a medium is comes from what the processor itself does with it.
 """
