@@ -21,6 +21,8 @@ from gemma4_mlx.errors import Gemma4Error
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line with ``arguments`` (None: those of the process, which then ends)."""
+    if arguments is None:
+        _open_standard_streams()
     status = _status(arguments)
     threads = sys.modules.get("gemma4_cli.chat.tools.thread")
     return threads.leave(status) if threads and arguments is None else status
@@ -50,6 +52,15 @@ def _status(arguments: Sequence[str] | None) -> int:
         return 1
     finally:
         clear_status()  # it hides the cursor
+
+
+def _open_standard_streams() -> None:
+    """A file opened where one of them was closed would be taken for it."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest that is free
 
 
 def _run(arguments: Sequence[str] | None) -> int:

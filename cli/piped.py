@@ -17,12 +17,14 @@ def read_stdin() -> str:
     if sys.stdin is None:
         return ""
     try:
-        return sys.stdin.read().strip()
-    except UnicodeDecodeError as error:
+        text = sys.stdin.read().strip()
+        text.encode("utf-8")  # in some locales Python lets bytes through as halves of characters
+    except UnicodeError:
         raise InputError(
-            f"what is piped in is not UTF-8 (byte {error.start}): give text there, and media "
-            "with --image, --audio or --video"
+            "what is piped in is not UTF-8: give text there, and media with --image, --audio or "
+            "--video"
         ) from None
+    return text
 
 
 def beside(prompt: str) -> str:

@@ -130,4 +130,5 @@ def stats(chat: Chat, argument: str) -> None:
     for row in rows:
         cells = (f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True))
         say("  ".join(cells) + "\n")
-    say(f"context: {chat.session.cached_tokens:,} of {chat.context_limit:,} tokens\n")
+    used = chat.session.prompt_tokens() if chat.session.messages else 0
+    say(f"context: {used:,} of {chat.context_limit:,} tokens\n")

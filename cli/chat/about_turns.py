@@ -5,7 +5,7 @@ from pathlib import Path
 from gemma4_cli.chat.answering import again, send_waiting
 from gemma4_cli.chat.ask import choose
 from gemma4_cli.chat.external_editor import edited
-from gemma4_cli.chat.keeping import as_saved, restore, without_ids
+from gemma4_cli.chat.keeping import as_saved, restore, turns_so_far, without_ids
 from gemma4_cli.chat.state import Chat, text_of
 from gemma4_cli.console import remark, say
 from gemma4_mlx.errors import InputError
@@ -98,8 +98,8 @@ def load(chat: Chat, argument: str) -> None:
     for line in told:
         remark(line)
     chat.file = session_file() if chat.file is not None else None
-    turns = sum(message["role"] == "user" for message in found.messages)
-    remark(f"{file.name}: {turns} turn{'' if turns == 1 else 's'}, with {found.model}")
+    other = f", held with {found.model}; {chat.name} goes on" if found.model != chat.name else ""
+    remark(f"{file.name}: {turns_so_far(chat)}{other}")
 
 
 def export(chat: Chat, argument: str) -> None:
@@ -129,6 +129,8 @@ def _file(argument: str, command: str, example: str) -> Path:
         raise InputError(f"{argument!r:.60} cannot be found: {error}") from None
     if "\0" in found:
         raise InputError(f"{argument!r:.60} is no name of a file")
+    if path.is_dir():
+        raise InputError(f"{path} is a folder: {command} needs the name of a file in it")
     return path
 
 

@@ -104,6 +104,7 @@ def _show(
     view = ReplyView(chat.thoughts)
     chunk, calls = None, []
     try:
+        view.open()
         with closing(chunks):
             for chunk in chunks:
                 view.take(chunk)

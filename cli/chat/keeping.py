@@ -68,6 +68,12 @@ def restore(chat: Chat, saved: Saved) -> None:
     chat.turns.clear()
 
 
+def turns_so_far(chat: Chat) -> str:
+    """``3 turns``."""
+    count = sum(message["role"] == "user" for message in chat.session.messages)
+    return f"{count} turn{'' if count == 1 else 's'}"
+
+
 def without_ids(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The messages for another model: replies as text, to be encoded by its tokenizer."""
     return [{k: v for k, v in message.items() if k != "token_ids"} for message in messages]

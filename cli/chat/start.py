@@ -36,11 +36,14 @@ class Wishes:
 
 def start(wishes: Wishes) -> None:
     """Open everything that was asked for, and converse until the user leaves."""
+    from gemma4_cli.chat.keeping import turns_so_far
     from gemma4_cli.chat.loop import converse
 
     chat = make_chat(wishes)
     name = Path(chat.name).name
     aside(f"{name}: /help lists the commands, Ctrl-D leaves")
+    if wishes.go_on:
+        aside(f"going on after {turns_so_far(chat)}")
     converse(chat, wishes.prompt)
 
 

@@ -133,3 +133,13 @@ def test_a_reader_that_has_enough(tmp_path: Path) -> None:
         stdin=subprocess.DEVNULL,
     )
     assert done.returncode == 141 and done.stderr == ""
+
+
+def test_without_any_input() -> None:
+    """As a program that launchd or cron has started: what is opened first is not stdin."""
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m gemma4_cli generate 'Who are you?' -m demo <&-"],
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "") and "demo model" in done.stdout

@@ -26,7 +26,7 @@ _STATUS_RATE = 4.0
 
 
 class ReplyView:
-    """Shows one reply, chunk by chunk; between the first and ``close`` nothing else writes."""
+    """Shows one reply, chunk by chunk; from ``open`` to ``close`` nothing else writes."""
 
     def __init__(self, thoughts: Literal["show", "fold"]):
         self._draws = _can_draw()
@@ -34,6 +34,13 @@ class ReplyView:
         self._fold = thoughts == "fold" and sys.stderr.isatty()
         self._thought: _Thought | None = None
         self._restore_echo: Callable[[], None] | None = None
+
+    def open(self) -> None:
+        """The message is being read: say so, and show no keys where the reply is to stand."""
+        with interrupt_held():
+            if self._draws and self._restore_echo is None:
+                self._restore_echo = echo_off()
+            console.status("reading the message")
 
     def take(self, chunk: "Chunk") -> None:
         """Show what has come."""
@@ -63,6 +70,7 @@ class ReplyView:
                     self._thought = None
                 self._text.end()
             finally:
+                console.clear_status()
                 if self._restore_echo is not None:
                     self._restore_echo()
                     self._restore_echo = None

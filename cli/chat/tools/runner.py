@@ -78,7 +78,8 @@ class ToolRunner:
                     content = self._result(name, given or {})
                 except KeyboardInterrupt:
                     stopped = True
-                    remark(f"{word(name)} {_STOPPED}")
+                    running = "; it may still run" if name in left_behind() else ""
+                    remark(f"{word(name)} {_STOPPED}{running}")
             results.append(_message(call, _error(_STOPPED) if stopped else content))
         return results
 

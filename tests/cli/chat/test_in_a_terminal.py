@@ -110,7 +110,7 @@ def test_saved_here_and_loaded_there(tmp_path: Path) -> None:
     with gemma4("chat", "-m", "demo", home=tmp_path) as talk:
         ready(talk)
         talk.enter(f"/load {saved}")
-        talk.wait_for("talk.json: 1 turn, with demo")
+        talk.wait_for("talk.json: 1 turn")
         talk.enter("/retry")
         talk.wait_for(SCENE)
         talk.enter("/model demo")
@@ -194,4 +194,27 @@ def test_a_spoken_turn(tmp_path: Path) -> None:
         talk.wait_for("tokens/s", times=2)
         talk.enter("/voice off")
         talk.wait_for("typed again")
+        leave(talk)
+
+
+def test_what_is_typed_ahead(tmp_path: Path) -> None:
+    """It does not stand in the reply, and two lines are two messages."""
+    with gemma4("chat", "-m", "demo", home=tmp_path) as talk:
+        ready(talk)
+        talk.type("Who wrote Hamlet?\r")
+        talk.wait_for("Hamlet?")
+        talk.type("/set seed 7\r/set\r")
+        text = talk.wait_for("I am a very small demo model", "seed is 7", "max_tokens default")
+        reply = text[text.index("I am a very") : text.index("tokens/s")]
+        assert reply.startswith("I am a very small demo model, so I do not know that.")
+        assert "/set" not in reply
+        leave(talk)
+
+
+def test_going_on_says_so(tmp_path: Path) -> None:
+    with gemma4("chat", "Who are you?", "-m", "demo", home=tmp_path) as talk:
+        talk.wait_for(WHO, "tokens/s")
+        leave(talk)
+    with gemma4("chat", "--continue", home=tmp_path) as talk:
+        talk.wait_for("going on after 1 turn")
         leave(talk)
