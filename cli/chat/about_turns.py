@@ -129,6 +129,8 @@ def _file(argument: str, command: str, example: str) -> Path:
         raise InputError(f"{argument!r:.60} cannot be found: {error}") from None
     if "\0" in found:
         raise InputError(f"{argument!r:.60} is no name of a file")
+    if not path.absolute().parent.is_dir():
+        raise InputError(f"there is no folder {path.absolute().parent}: make it, or name another")
     if path.is_dir():
         raise InputError(f"{path} is a folder: {command} needs the name of a file in it")
     return path

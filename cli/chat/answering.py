@@ -59,7 +59,7 @@ def send_waiting(chat: Chat, text: str = "") -> None:
 
 def answer(chat: Chat, chunks: "Generator[Chunk, None, None]") -> None:
     """Show a reply as it comes, and those that follow the results of tools."""
-    rounds = 0
+    rounds, results = 0, []
     try:
         while True:
             chunk, calls = _show(chat, chunks)
@@ -77,25 +77,31 @@ def answer(chat: Chat, chunks: "Generator[Chunk, None, None]") -> None:
             results = fitting(chat, run(calls))
             chunks = chat.session.send_messages(results, prefill_status)
     finally:
-        _answer_open_calls(chat)
+        _answer_open_calls(chat, results)
         keep(chat)
 
 
-def _answer_open_calls(chat: Chat) -> None:
-    """A call without a result would leave the history cut in the middle of an exchange."""
+def _answer_open_calls(chat: Chat, results: list[dict[str, Any]]) -> None:
+    """A call without a result would leave the history cut in the middle of an exchange.
+
+    ``results`` are those of the last calls that were run, which the model may not have read.
+    """
     messages = chat.session.messages
     calls = messages[-1].get("tool_calls") if messages else None
-    if calls:
-        results = [
-            {
-                "role": "tool",
-                "tool_call_id": call.get("id"),
-                "name": call["function"]["name"],
-                "content": '{"error": "not run"}',
-            }
-            for call in calls
-        ]
-        chat.session.messages = [*messages, *results]
+    if not calls:
+        return
+    known = {result["tool_call_id"]: result for result in results}
+    not_run = [
+        {
+            "role": "tool",
+            "tool_call_id": call.get("id"),
+            "name": call["function"]["name"],
+            "content": '{"error": "not run"}',
+        }
+        for call in calls
+    ]
+    answers = [known.get(answer["tool_call_id"], answer) for answer in not_run]
+    chat.session.messages = [*messages, *answers]
 
 
 def _show(

@@ -76,10 +76,10 @@ def chat(
         "seed": seed,
     }
     if interactive:
-        from gemma4_cli.chat.start import Wishes, start
+        from gemma4_cli.chat.start import ChatOptions, start
 
         start(
-            Wishes(
+            ChatOptions(
                 model=model,
                 ple=ple,
                 kv_bits=kv_bits,

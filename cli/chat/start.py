@@ -14,7 +14,7 @@ from gemma4_mlx.errors import InputError
 
 
 @dataclass
-class Wishes:
+class ChatOptions:
     """What the options say."""
 
     model: str | None
@@ -34,20 +34,20 @@ class Wishes:
     vi: bool = False
 
 
-def start(wishes: Wishes) -> None:
+def start(given: ChatOptions) -> None:
     """Open everything that was asked for, and converse until the user leaves."""
     from gemma4_cli.chat.keeping import turns_so_far
     from gemma4_cli.chat.loop import converse
 
-    chat = make_chat(wishes)
+    chat = make_chat(given)
     name = Path(chat.name).name
     aside(f"{name}: /help lists the commands, Ctrl-D leaves")
-    if wishes.go_on:
+    if given.go_on:
         aside(f"going on after {turns_so_far(chat)}")
-    converse(chat, wishes.prompt)
+    converse(chat, given.prompt)
 
 
-def make_chat(wishes: Wishes) -> Chat:
+def make_chat(given: ChatOptions) -> Chat:
     """The conversation, ready for its first message."""
     from gemma4_cli.chat.ask import ask_before_running
     from gemma4_cli.chat.commands import words
@@ -55,17 +55,17 @@ def make_chat(wishes: Wishes) -> Chat:
     from gemma4_cli.chat.sessions import saved
     from gemma4_cli.chat.tools.runner import ToolRunner, load_all
 
-    tools = load_all(wishes.tool_files)
+    tools = load_all(given.tool_files)
     last: saved.Saved | None = None
-    if wishes.go_on:
+    if given.go_on:
         file = saved.last_session()
         if file is None:
             raise InputError("there is no conversation to go on with: leave out --continue")
         last, told = saved.read(file)
         for line in told:
             remark(line)
-    named = wishes.model or (last.model if last else None)
-    name, model, processor = open_model(named, wishes.ple, kinds(wishes.parts))
+    named = given.model or (last.model if last else None)
+    name, model, processor = open_model(named, given.ple, kinds(given.parts))
 
     from gemma4_mlx.generation.session import ChatSession
 
@@ -73,33 +73,33 @@ def make_chat(wishes: Wishes) -> Chat:
         model,
         processor,
         tools=[tool.schema for tool in tools] or None,
-        kv_bits=wishes.kv_bits,
+        kv_bits=given.kv_bits,
     )
     chat = Chat(
         name,
         session,
-        LineEditor(words, state_folder() / "history", wishes.vi),
-        ple=wishes.ple,
-        kv_bits=wishes.kv_bits,
-        thoughts=wishes.thoughts,
-        voice=wishes.voice,
+        LineEditor(words, state_folder() / "history", given.vi),
+        ple=given.ple,
+        kv_bits=given.kv_bits,
+        thoughts=given.thoughts,
+        voice=given.voice,
         file=saved.session_file(),
     )
     if tools:
-        ask = None if wishes.yes_tools else ask_before_running
+        ask = None if given.yes_tools else ask_before_running
         chat.tools = ToolRunner(tools, ask=ask)
     if last is not None:
         from gemma4_cli.chat.keeping import restore
 
         restore(chat, last)
     # What the options say counts for more than what was kept.
-    if wishes.system is not None:
-        chat.instruct(system=wishes.system)
-    session.enable_thinking = session.enable_thinking or wishes.enable_thinking
-    chat.budget = wishes.image_tokens or chat.budget
-    chat.change_settings(**{k: v for k, v in wishes.settings.items() if v is not None})
+    if given.system is not None:
+        chat.instruct(system=given.system)
+    session.enable_thinking = session.enable_thinking or given.enable_thinking
+    chat.budget = given.image_tokens or chat.budget
+    chat.change_settings(**{k: v for k, v in given.settings.items() if v is not None})
     if chat.voice:
         chat.check_hears()
-    for part in wishes.parts:
+    for part in given.parts:
         remark(chat.attach(part["type"], part[part["type"]]))
     return chat

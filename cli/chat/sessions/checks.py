@@ -148,8 +148,19 @@ def check_session(raw: Any) -> None:
     _check(raw["settings"], "settings", SETTINGS, nullable=True)
     for index, message in enumerate(raw["messages"]):
         _check_message(message, f"messages[{index}]")
+    _check_order([message["role"] for message in raw["messages"]])
     if raw["messages"]:
         read_messages(raw["messages"])
+
+
+def _check_order(roles: list[str]) -> None:
+    """A system message at the beginning, if at all, and then turns that a user begins."""
+    system = ("system", "developer")
+    for index, role in enumerate(roles):
+        if role in system and index > 0:
+            refuse(f"messages[{index}].role", role, "the system message at the beginning alone")
+        if index == int(roles[0] in system) and role != "user":
+            refuse(f"messages[{index}].role", role, "user, who begins a conversation")
 
 
 def _check_message(message: Any, where: str) -> None:

@@ -207,6 +207,13 @@ def test_a_session_that_is_broken_changes_nothing(
     assert len(result.err.splitlines()) == 3
 
 
+@pytest.mark.parametrize("command", ["/save", "/export", "/load"])
+def test_folders_are_not_made_up(talk: Run, tmp_path: Path, command: str) -> None:
+    result = talk(["Hello"], "Hi", f"{command} {tmp_path / 'no' / 'x'}", f"{command} {tmp_path}")
+    assert "there is no folder" in result.err and "is a folder" in result.err
+    assert not (tmp_path / "no").exists()
+
+
 def test_nothing_to_go_on_with(gemma4: Run, says: Run, types: Run) -> None:
     says()
     types()

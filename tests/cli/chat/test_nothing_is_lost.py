@@ -217,3 +217,24 @@ def test_what_nobody_foresaw_does_not_end_the_chat(
 def test_a_quoted_command_is_a_message(talk: Run, sessions: list[Any]) -> None:
     talk(["ok"], '"""/undo is a command"""')
     assert sessions[0].messages[0]["content"] == "/undo is a command"
+
+
+def test_a_result_that_the_model_has_not_read_stays(
+    talk: Run, sessions: list[Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Ctrl-C while the results are being read: they are in the history all the same."""
+    tool = tmp_path / "tool.py"
+    tool.write_text("def f() -> str:\n    'Tell.'\n    return 'noon'\n")
+    send, calls = ChatSession.send_messages, [True]
+
+    def interrupted(self: Any, messages: Any, *rest: Any) -> Any:
+        if calls and messages[0]["role"] == "tool":
+            calls.pop()
+            raise KeyboardInterrupt
+        return send(self, messages, *rest)
+
+    monkeypatch.setattr(ChatSession, "send_messages", interrupted)
+    call = "<|tool_call>call:f{}<tool_call|><|tool_response>"
+    talk([call, "fine"], "Hi", "And?", options=("--tool", tool, "--yes-tools"))
+    messages = sessions[0].messages
+    assert [m["role"][0] for m in messages] == list("uatua") and messages[2]["content"] == "noon"

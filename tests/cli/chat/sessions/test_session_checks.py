@@ -297,3 +297,17 @@ def test_two_gigabytes_are_not_read(tmp_path: Path) -> None:
 def _written(file: Path) -> Path:
     file.write_text("")
     return file
+
+
+@pytest.mark.parametrize(
+    ("roles", "told"),
+    [
+        (["assistant", "user"], "messages[0].role is 'assistant'; expected user, who begins"),
+        (["system", "assistant"], "messages[1].role is 'assistant'; expected user, who begins"),
+        (["user", "system"], "messages[1].role is 'system'; expected the system message at the"),
+    ],
+)
+def test_turns_in_an_order_that_no_model_knows(tmp_path: Path, roles: list[str], told: str) -> None:
+    messages = [{"role": role, "content": "x"} for role in roles]
+    (tmp_path / "talk.json").write_text(json.dumps(SOUND | {"messages": messages}))
+    assert told in refusal(tmp_path / "talk.json")
