@@ -129,9 +129,11 @@ def press(keyboard: PipeInput, *keys: str) -> threading.Thread:
     """Keys one after the other, each when the one before has had its effect."""
 
     def work() -> None:
+        before = ""
         for key in keys:
-            time.sleep(0.25)
+            time.sleep(1.0 if before == TAB else 0.3)  # completions are found in a thread
             keyboard.send_text(key)
+            before = key
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
