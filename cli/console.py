@@ -3,6 +3,7 @@
 On a terminal rich draws what is going on and dims thoughts; it is imported for that alone.
 """
 
+import os
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -81,7 +82,8 @@ def think(text: str) -> None:
     """A piece of a thought, dimmed on a terminal, never on stdout."""
     _screen.make_room(for_text=True)
     if sys.stderr.isatty():
-        _terminal().out(text.translate(_CONTROLS), style="dim", end="", highlight=False)
+        style = None if os.environ.get("NO_COLOR") else "dim"
+        _terminal().out(text.translate(_CONTROLS), style=style, end="", highlight=False)
     else:
         print(text, end="", file=sys.stderr, flush=True)
 

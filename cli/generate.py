@@ -17,12 +17,12 @@ from gemma4_mlx.errors import InputError
 def generate(
     context: typer.Context,
     prompt: Annotated[
-        str,
+        str | None,
         typer.Argument(
             help="What to ask. What is piped in follows it; with - all of the prompt is piped in.",
             show_default=False,
         ),
-    ] = "",
+    ] = None,
     model: options.Model = None,
     image: options.Image = None,
     audio: options.Audio = None,
@@ -41,7 +41,9 @@ def generate(
 ) -> None:
     """Answer one prompt and exit. The answer alone goes to stdout."""
     parts = attach_all(in_order(context, image=image, audio=audio, video=video))
-    text = read_stdin() if prompt == "-" else beside(prompt)
+    text = read_stdin() if prompt == "-" else beside(prompt or "")
+    if not text and not parts and prompt is None:
+        raise typer.BadParameter("give a question, or pipe one in", param_hint="PROMPT")
     if not text and not parts:
         raise InputError("the prompt is empty: give a question, a picture or a recording")
     messages: list[dict[str, Any]] = [{"role": "user", "content": content(fetched(parts), text)}]

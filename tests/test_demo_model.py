@@ -72,14 +72,14 @@ def test_names_most_pictures_it_has_never_seen(demo: tuple[Any, Any]) -> None:
     scenes = recipe_module("scenes")
     rng = np.random.default_rng(2026)
     right = 0
-    for _ in range(40):
+    for _ in range(24):
         scene = scenes.draw_scene(rng)
         content = [
             {"type": "image", "image": scene.image},
             {"type": "text", "text": "What is in this picture?"},
         ]
         right += generate(*demo, [{"role": "user", "content": content}]) == scene.text
-    assert right >= 37, f"{right} of 40 pictures named right"
+    assert right >= 22, f"{right} of 24 pictures named right"
 
 
 def test_answers_its_questions(demo: tuple[Any, Any]) -> None:

@@ -13,7 +13,7 @@ Run = Callable[..., Any]
 def test_generate(gemma4: Run) -> None:
     result = gemma4("generate", "What is the capital of France?", "--json", "--max-tokens", 8)
     assert result.status == 0 and "built-in demo" in result.err
-    assert json.loads(result.out)["stats"]["generated_tokens"] > 0
+    assert json.loads(result.out)["usage"]["generated_tokens"] > 0
 
 
 def test_chat(gemma4: Run, monkeypatch: pytest.MonkeyPatch) -> None:

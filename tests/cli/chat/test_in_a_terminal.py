@@ -159,8 +159,8 @@ def test_twenty_columns(tmp_path: Path) -> None:
         talk.wait_for("\n>")
         talk.enter("Who are you?")
         talk.wait_for("parameters.", "tokens")
-        talk.enter("/image nothing.png")
-        talk.wait_for("does not", "exist")
+        talk.enter("/nothing")
+        talk.wait_for("gemma4: there is no", "command /nothing")
         leave(talk)
 
 

@@ -122,9 +122,7 @@ def test_enter_ends_it_and_leaves_no_trace(start: Start, outcome: Path) -> None:
     run.expect("█·")
     run.send("\r")
     run.expect("over")
-    assert screen(run, 80) == [
-        "gemma4: no words were made out in the recording; it is used as it is"
-    ]
+    assert screen(run, 80) == ["no words were made out in the recording; it is used as it is"]
     found = json.loads(outcome.read_text())
     assert found["restored"] and 0.1 <= found["seconds"] < 10
 
@@ -264,6 +262,6 @@ def test_the_limit_is_said(start: Start, outcome: Path, repository: Path) -> Non
         device.play(repository / "notebooks/demo_model/digits.wav")
         run.expect("over", timeout=60)
     assert screen(run, 100) == [
-        "gemma4: the recording was ended after 2.5 s, the longest that the model takes"
+        "the recording was ended after 2.5 s, the longest that the model takes"
     ]
     assert json.loads(outcome.read_text()) == {"seconds": 2.5, "restored": True}
