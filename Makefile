@@ -15,8 +15,8 @@ setup: ## Make .venv with everything for tests and development
 	@rm -f $(BIN)/.installed-*
 	@$(MAKE) --no-print-directory $(BIN)/.installed-test $(BIN)/.installed-dev
 
-test: $(BIN)/.installed-test ## Run all tests (sets up .venv when it is missing)
-	$(BIN)/python -m pytest $(ARGS)
+test: $(BIN)/.installed-test ## Run all tests, two files at a time (sets up .venv when it is missing)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 test-fast: $(BIN)/.installed-test ## Run the tests without the slow ones
 	$(BIN)/python -m pytest -m "not slow" $(ARGS)
