@@ -123,12 +123,18 @@ def status(message: str, done: float = 0, total: float | None = None) -> None:
 
     The bar beside it shows ``done`` of ``total``, or only that work goes on.
     """
+    statuses([(message, done, total)])
+
+
+def statuses(lines: Iterable[tuple[str, float, float | None]]) -> None:
+    """Several of them, one below the other: message, done, total."""
     if not sys.stderr.isatty() or _screen.text:
         return
     progress = _screen.status or _progress()
     for task in progress.task_ids:
         progress.remove_task(task)
-    progress.add_task(message.translate(_CONTROLS), total=total, completed=round(done))
+    for message, done, total in lines:
+        progress.add_task(message.translate(_CONTROLS), total=total, completed=round(done))
     progress.start()
     _screen.status = progress
 

@@ -28,21 +28,21 @@ class Pace:
 
     def message(self, now: float, done: int, total: int) -> str:
         """One line, without rate and time left while there is nothing to tell them from."""
-        in_words = size if self.unit == "bytes" else _count
-        line = f"{self.doing}: {in_words(done)} of {in_words(total)}"
+        amount = size if self.unit == "bytes" else _count
+        line = f"{self.doing}: {amount(done)} of {amount(total)}"
         start, first = self.began or (now, done)
         seconds = now - start
         if seconds < _SETTLED or done <= first:
             return line
         rate = (done - first) / seconds
-        return f"{line}, {in_words(round(rate))}/s, {_clock((total - done) / rate)} left"
+        return f"{line}, {amount(round(rate))}/s, {in_words((total - done) / rate)} left"
 
 
 def _count(number: int) -> str:
     return f"{number / 1e6:,.0f}M"
 
 
-def _clock(seconds: float) -> str:
+def in_words(seconds: float) -> str:
     """``42 s``, ``3 min 20 s``, ``1 h 05 min``."""
     whole = round(seconds)
     if whole < 60:

@@ -8,7 +8,7 @@ Decode: the next step is built and queued before the current token is handed out
 device never waits for the host.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
 import mlx.core as mx
@@ -34,13 +34,14 @@ def generate_tokens(
     max_tokens: int,
     prefill_step_size: int = 2048,
     on_prefill: Progress | None = None,
-) -> Iterator[list[int]]:
+) -> Generator[list[int], Sequence[int] | None, None]:
     """Prefill ``inputs`` (a processor's output, continuing the cache) and yield tokens.
 
     ``sampler`` turns logits (B, vocab) into ids (B,). Yields one id per row and step, at most
     ``max_tokens`` times; end-of-turn ids are the caller's business: close the iterator to stop.
     The cache then holds the prompt and every token yielded, except the last of ``max_tokens``.
-    ``on_prefill(done, total)`` is called after every chunk.
+    ``on_prefill(done, total)`` is called after every chunk. Of a batch, rows that have ended may be
+    left out from then on: send the numbers of those that go on.
 
     Raises InputError for inputs that do not fit, CheckpointError when a weight holds NaN.
     """
@@ -65,8 +66,11 @@ def generate_tokens(
             mx.async_eval(upcoming.tokens, upcoming.is_nan)
         if step.is_nan.item():
             raise CheckpointError(_nan_message(model))
-        yield known.tolist()
+        going_on = yield known.tolist()
         step = upcoming
+        if going_on is not None and count < max_tokens:
+            cache.keep_rows(going_on)
+            step.tokens = step.tokens[mx.array(going_on)]
 
 
 class _Step:

@@ -209,7 +209,7 @@ def read_reply(
                 if delta:
                     yield chunk(delta)
         finally:
-            tokens.close()  # type: ignore[attr-defined]  # it is a generator; a step is dropped
+            tokens.close()  # a step that was queued is dropped
     rest = reader.finish()
     if reason == "stop" and (called or rest.tool_calls):
         reason = "tool_calls"

@@ -8,15 +8,20 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gemma4_mlx.errors import MediaError, MissingExtraError
+from gemma4_mlx.processing.sound_files import file_track
+from gemma4_mlx.processing.sound_tracks import Remarks, Track, no_sound
 from gemma4_mlx.processing.sources import Source
 
-_SUFFIXES = {
+CONTAINER_SUFFIXES = {
     *(".m4a", ".m4b", ".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3g2", ".aac", ".ac3", ".wma"),
     *(".wmv", ".asf", ".amr", ".mkv", ".mka", ".webm", ".avi", ".ts", ".mts", ".mpg", ".mpeg"),
 }
@@ -25,50 +30,44 @@ _SUFFIXES = {
 _WITHOUT_HEADER = {"aac", "ac3", "eac3", "amr", "amrnb", "amrwb", "mp3", "mpegts"}
 
 
-def decode_container(source: Source) -> tuple[np.ndarray, float]:
-    """The first sound track as samples (n, channels) float32, and its rate in Hz.
+def container_track(source: Source, remarks: Remarks, opened: ExitStack) -> Track:
+    """The first sound track of a container; ``opened`` closes what stays open for it.
 
-    Raises MediaError when there is none or the file is damaged, MissingExtraError when neither
-    PyAV nor afconvert is at hand.
+    Raises MediaError when there is none or the file is damaged from the beginning,
+    MissingExtraError when neither PyAV nor afconvert is at hand.
     """
     av = _import_av()
     if av is None:
-        return _afconvert(source)
-    with _open(av, source) as container:
-        stream = _sound_track(container, source)
-        promised = _promised_seconds(container, stream)
-        resampler = av.AudioResampler(format="fltp")  # keeps layout and rate
-        blocks, rate = [], 0
-        try:
-            for frame in container.decode(stream):
-                rate = frame.sample_rate
-                blocks += [block.to_ndarray() for block in resampler.resample(frame)]
-            if rate:
-                blocks += [block.to_ndarray() for block in resampler.resample(None)]
-        except av.FFmpegError as error:
-            raise MediaError(f"{source.name} is damaged or cut short: {error}") from None
-    if not blocks:
-        raise MediaError(f"{source.name} has no sound in it: zero samples")
-    samples = np.concatenate(blocks, axis=1).T.astype(np.float32)
-    # Half a second leaves room for an encoder's delay and for the last packet.
-    if len(samples) / rate < promised - 0.5:
-        raise MediaError(
-            f"{source.name} is cut short: its header promises {promised:.1f} s of sound, "
-            f"{len(samples) / rate:.1f} s found"
-        )
-    return samples, rate
+        return _converted(source, remarks, opened)
+    container = opened.enter_context(_open(av, source))
+    stream = _sound_track(container, source)
+    frames = container.decode(stream)
+    try:
+        frame = next(frames, None)  # headers may be wrong about the rate
+    except av.FFmpegError as error:
+        raise MediaError(f"{source.name} is damaged or cut short: {error}") from None
+    if frame is None:
+        raise no_sound(source.name)
+    rate = frame.sample_rate
+    resampler = av.AudioResampler(format="fltp")  # keeps layout and rate
 
+    def decode(_: int) -> Iterator[tuple[int, np.ndarray]]:
+        begin = 0
+        for following in chain([frame], frames, [None]):
+            for block in resampler.resample(following):
+                samples = block.to_ndarray().T.astype(np.float32)
+                yield begin, samples
+                begin += len(samples)
 
-def container_seconds(source: Source) -> float:
-    """Length of the sound track in seconds, from the container's header where it tells."""
-    av = _import_av()
-    if av is not None:
-        with _open(av, source) as container:
-            promised = _promised_seconds(container, _sound_track(container, source))
-        if promised:
-            return promised
-    samples, rate = decode_container(source)
-    return len(samples) / rate
+    promised = _promised_seconds(container, stream)
+    return Track(
+        source.name,
+        rate,
+        frame.layout.nb_channels,
+        round(promised * rate) if promised else None,
+        decode,
+        slack=rate / 2,  # room for an encoder's delay and for the last packet
+    )
 
 
 def _promised_seconds(container: Any, stream: Any) -> float:
@@ -106,10 +105,8 @@ def _foreign(source: Source, error: object) -> MediaError:
     )
 
 
-def _afconvert(source: Source) -> tuple[np.ndarray, float]:
+def _converted(source: Source, remarks: Remarks, opened: ExitStack) -> Track:
     """Let macOS write a WAV and read that."""
-    import soundfile
-
     if not _is_container(source):
         raise _foreign(source, "unknown format")
     tool = shutil.which("afconvert") if sys.platform == "darwin" else None
@@ -118,18 +115,19 @@ def _afconvert(source: Source) -> tuple[np.ndarray, float]:
             f"{source.name} needs a decoder that is not installed: "
             "pip install 'gemma4-mlx[media]', or on a Mac its own afconvert"
         )
-    with tempfile.TemporaryDirectory() as folder:
-        given, wav = source.path, Path(folder) / "out.wav"
-        if given is None:
-            given = Path(folder) / "in"
-            given.write_bytes(source.content or b"")
-        command = [tool, "-f", "WAVE", "-d", "LEF32", str(given.absolute()), str(wav)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode or not wav.exists():
-            reason = " ".join((done.stderr or done.stdout).split()) or "afconvert failed"
-            raise _foreign(source, reason)
-        samples, rate = soundfile.read(wav, dtype="float32", always_2d=True)
-    return samples, float(rate)
+    folder = Path(opened.enter_context(tempfile.TemporaryDirectory()))
+    given, wav = source.path, folder / "out.wav"
+    if given is None:
+        given = folder / "in"
+        given.write_bytes(source.content or b"")
+    command = [tool, "-f", "WAVE", "-d", "LEF32", str(given.absolute()), str(wav)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    track = None
+    if done.returncode == 0 and wav.exists():
+        track = file_track(Source(source.name, path=wav), remarks, opened)
+    if track is None:
+        raise _foreign(source, " ".join((done.stderr or done.stdout).split()) or "afconvert failed")
+    return track
 
 
 def _is_container(source: Source) -> bool:
@@ -138,4 +136,4 @@ def _is_container(source: Source) -> bool:
         (b"\x1aE\xdf\xa3", b"#!AMR", b"\x30\x26\xb2\x75")
     )
     adts = head[:1] == b"\xff" and len(head) > 1 and head[1] & 0xF6 == 0xF0
-    return magic or adts or source.suffix in _SUFFIXES
+    return magic or adts or source.suffix in CONTAINER_SUFFIXES

@@ -4,13 +4,18 @@ An MP3 is a row of frames without a table of contents. Some begin with an info f
 ``Info``) that counts them; where there is none, or two files were joined, libsndfile guesses from
 the first frames and then stops there: of a recording with a loud beginning and a variable bit
 rate it reads a seventh, without a word. Counting the frames shows the guess, and an info frame
-put in front makes it read everything.
+put in front makes it read everything. Where all the bytes that an info frame promises are there,
+its frames are as well, and need no counting.
 
 Source: the MPEG audio header (ISO 11172-3, 13818-3) and the Xing header as LAME writes it.
 """
 
 import struct
 from dataclasses import dataclass
+
+from gemma4_mlx.processing.windowed_files import WindowedFile
+
+Bytes = bytes | WindowedFile
 
 _MPEG1, _MPEG2, _MPEG25 = 3, 2, 0
 _LAYER3, _LAYER2, _LAYER1 = 1, 2, 3
@@ -28,6 +33,8 @@ _HERTZ = {
     _MPEG2: (22050, 24000, 16000),
     _MPEG25: (11025, 12000, 8000),
 }
+
+_TAGS_BEHIND = 4096  # bytes that may follow the sound
 
 
 @dataclass(frozen=True)
@@ -63,7 +70,7 @@ class Mp3Length:
         return self.frames * self.samples_per_frame
 
 
-def frame_header(data: bytes, at: int) -> FrameHeader | None:
+def frame_header(data: Bytes, at: int) -> FrameHeader | None:
     """The header at a place, or None when none is there."""
     if at + 4 > len(data):
         return None
@@ -84,15 +91,14 @@ def frame_header(data: bytes, at: int) -> FrameHeader | None:
     return FrameHeader(version, layer, (word >> 6 & 3) == 3, size, samples)
 
 
-def count_frames(data: bytes) -> Mp3Length | None:
+def count_frames(data: Bytes) -> Mp3Length | None:
     """Count the frames of an MP3 file; None when it has none."""
     at = _next_frame(data, _after_tag(data))
     if at is None:
         return None
     start, header = at, frame_header(data, at)
     assert header is not None
-    name = data[at + 4 + header.side_info :][:4]
-    has_info = name in (b"Xing", b"Info") or data[at + 36 : at + 40] == b"VBRI"
+    has_info = _has_name(data, at, header) or data[at + 36 : at + 40] == b"VBRI"
     frames = -1 if has_info else 0
     while at is not None:
         found = frame_header(data, at)
@@ -104,8 +110,23 @@ def count_frames(data: bytes) -> Mp3Length | None:
     return Mp3Length(start, frames, header.samples, has_info)
 
 
+def is_as_long_as_promised(data: Bytes) -> bool:
+    """Whether an info frame counts the file's bytes, and as many are there."""
+    at = _next_frame(data, _after_tag(data))
+    header = None if at is None else frame_header(data, at)
+    if at is None or header is None or not _has_name(data, at, header):
+        return False
+    name = at + 4 + header.side_info
+    flags, _, size = struct.unpack(">III", data[name + 4 : name + 16].ljust(12, b"\0"))
+    counts_both = flags & 3 == 3  # the frames, and the bytes of the file from this frame on
+    return counts_both and abs(len(data) - at - size) <= _TAGS_BEHIND
+
+
 def with_info_frame(data: bytes, length: Mp3Length) -> bytes:
-    """The same sound behind an info frame that counts its frames."""
+    """The same sound behind an info frame that counts its frames.
+
+    ``data`` is the file, or as much of its beginning as one likes, the first header at least.
+    """
     start = bytearray(data[length.first : length.first + 4])
     start[1] |= 1  # no checksum follows
     start[2] = start[2] & 0x0D | 0x80  # a bit rate that leaves room, no padding
@@ -116,7 +137,12 @@ def with_info_frame(data: bytes, length: Mp3Length) -> bytes:
     return info.ljust(header.size, b"\0") + data[length.first :]
 
 
-def _after_tag(data: bytes) -> int:
+def _has_name(data: Bytes, at: int, header: FrameHeader) -> bool:
+    name = at + 4 + header.side_info
+    return data[name : name + 4] in (b"Xing", b"Info")
+
+
+def _after_tag(data: Bytes) -> int:
     """Where the sound may begin: behind an ID3v2 tag, whose size is in 7-bit bytes."""
     if data[:3] != b"ID3" or len(data) < 10:
         return 0
@@ -126,7 +152,7 @@ def _after_tag(data: bytes) -> int:
     return 10 + size
 
 
-def _next_frame(data: bytes, at: int) -> int | None:
+def _next_frame(data: Bytes, at: int) -> int | None:
     """The next place where a frame begins and another follows it."""
     while (at := data.find(b"\xff", at)) >= 0:
         header = frame_header(data, at)

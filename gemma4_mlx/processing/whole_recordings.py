@@ -2,15 +2,14 @@
 
 Most containers say in their header how many bytes follow; Ogg marks its last page instead.
 
-Source: RIFF WAVE (Microsoft, IBM, 1991), RF64 (EBU Tech 3306), Wave64 (Sony), AIFF 1.3 and CAF
-(Apple), Sun AU, Ogg (RFC 3533).
+Source: Wave64 (Sony), AIFF 1.3 and CAF (Apple), Sun AU, Ogg (RFC 3533); for WAV ``wav_headers``.
 """
 
 import os
 from collections.abc import Callable, Mapping
 from typing import BinaryIO
 
-from gemma4_mlx.errors import MediaError
+from gemma4_mlx.processing.wav_headers import read_wav_header
 
 # (bytes promised, bytes there), or None where the length was not known when the file was begun.
 _Sizes = tuple[int, int] | None
@@ -19,23 +18,19 @@ _OGG_PAGE = 27 + 255 + 255 * 255  # the longest there can be: header, segment ta
 _LAST_PAGE = 4
 
 
-def refuse_cut_short(stream: BinaryIO, name: str) -> None:
-    """MediaError when less of a recording is there than its container promises.
+def what_is_missing(stream: BinaryIO) -> str | None:
+    """How much less of a recording is there than its container promises; None when it is whole.
 
     ``stream`` stands at its beginning. Formats that do not tell are taken as whole.
     """
     head = stream.read(4)
     stream.seek(0)
     if head == b"OggS":
-        if not _ends_with_the_last_page(stream):
-            raise MediaError(f"{name} is cut short: its last page is missing")
-        return
+        return None if _ends_with_the_last_page(stream) else "its last page is missing"
     sizes = _SIZES[head](stream) if head in _SIZES else None
-    if sizes is not None and sizes[1] < sizes[0]:
-        raise MediaError(
-            f"{name} is cut short: its header promises {sizes[0]} bytes of sound, "
-            f"it holds {sizes[1]}"
-        )
+    if sizes is None or sizes[1] >= sizes[0]:
+        return None
+    return f"its header promises {sizes[0]} bytes of sound, it holds {sizes[1]}"
 
 
 def _ends_with_the_last_page(stream: BinaryIO) -> bool:
@@ -50,21 +45,10 @@ def _ends_with_the_last_page(stream: BinaryIO) -> bool:
 
 
 def _wav(stream: BinaryIO) -> _Sizes:
-    if stream.read(12)[8:] != b"WAVE":
+    header = read_wav_header(stream)
+    if header is None or header.promised is None:
         return None
-    long: int | None = None  # of RF64, whose chunk sizes are too short for it
-    while len(chunk := stream.read(8)) == 8:
-        promised = int.from_bytes(chunk[4:], "little")
-        if chunk[:4] == b"data":
-            # The largest sizes mark a stream whose length was not known when it began.
-            promised = long if long is not None and promised == 0xFFFFFFFF else promised
-            known = promised < 0x7FFFFF00 or promised == long
-            return (promised, _left(stream)) if known else None
-        begin = stream.tell()
-        if chunk[:4] == b"ds64":
-            long = int.from_bytes(stream.read(16)[8:], "little")
-        stream.seek(begin + promised + promised % 2)
-    return None
+    return header.promised, header.left
 
 
 def _wave64(stream: BinaryIO) -> _Sizes:

@@ -26,18 +26,27 @@ When formatting the answer, first output the transcription in {source}, then one
 output the string '{target}: ', then the translation in {target}."""
 
 
-def speech_prompt(language: str | None = None, translate_to: str | None = None) -> str:
+# Ours: the official wording has no place for names.
+_SPELLING = "\n* These names and terms may occur, spelled like this: {names}"
+
+
+def speech_prompt(
+    language: str | None = None, translate_to: str | None = None, names: str | None = None
+) -> str:
     """The text that follows the recording in the user's turn.
 
-    Languages are names or codes; None for ``language`` leaves it to the model.
-    Raises InputError for an unknown language.
+    Languages are names or codes; None for ``language`` leaves it to the model. ``names`` are
+    names and terms in their spelling. Raises InputError for an unknown language.
     """
     source = language_name(language) if language is not None else None
     if translate_to is not None:
-        return _TRANSLATE.format(
+        prompt = _TRANSLATE.format(
             source=source or "its original language", target=language_name(translate_to)
         )
-    return _TRANSCRIBE.format(language=source) if source else _TRANSCRIBE_ANY
+    else:
+        prompt = _TRANSCRIBE.format(language=source) if source else _TRANSCRIBE_ANY
+    spelling = " ".join((names or "").split())
+    return prompt + _SPELLING.format(names=spelling) if spelling else prompt
 
 
 def split_translation(reply: str, translate_to: str) -> tuple[str, str] | None:

@@ -10,7 +10,7 @@ A global layer is rewound by its length alone: what lies beyond is written over.
 what went before, so a snapshot holds it: references, since MLX arrays are immutable.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import mlx.core as mx
@@ -49,6 +49,9 @@ class GlobalLayerCache:
         self.offset = end
         seen = [buffer[:, :, :end] for buffer in self.buffers]
         return seen[0] if self.packed_group is None else Packed(*seen)
+
+    def keep_rows(self, rows: mx.array) -> None:
+        self.buffers = tuple(buffer[rows] for buffer in self.buffers)
 
 
 class SlidingLayerCache:
@@ -96,6 +99,9 @@ class SlidingLayerCache:
         self.offset += length
         self.ring = self._as_ring(ordered)
         return ordered
+
+    def keep_rows(self, rows: mx.array) -> None:
+        self.ring = None if self.ring is None else self.ring[rows]
 
     def _older(self) -> mx.array:
         """The last window − 1 tokens of the ring, oldest first."""
@@ -208,6 +214,16 @@ class KVCache:
             layer.offset = snapshot.offset
         self.left_padding = snapshot.left_padding
         self.ends_in_vision = snapshot.ends_in_vision
+
+    def keep_rows(self, rows: Sequence[int]) -> None:
+        """Go on with these rows of the batch alone; older snapshots are of no use afterwards."""
+        chosen = mx.array(rows)
+        for layer in self._owned():
+            layer.keep_rows(chosen)
+        if self.left_padding is not None:
+            self.left_padding = self.left_padding[np.array(rows)]
+        if self.ends_in_vision is not None:
+            self.ends_in_vision = self.ends_in_vision[np.array(rows)]
 
     def _sliding(self) -> Iterator[SlidingLayerCache]:
         return (layer for layer in self._owned() if isinstance(layer, SlidingLayerCache))

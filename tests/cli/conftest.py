@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import mlx.core as mx
-import numpy as np
 import pytest
 import soundfile
 
@@ -15,6 +14,7 @@ from gemma4_mlx import loading
 from gemma4_mlx.generation import session, stream
 from tests.generation.tiny_model import Script, tiny_model
 from tests.generation.tiny_tokenizer import tiny_tokenizer
+from tests.speech.scripted import hear, noise
 
 TOKENIZER = tiny_tokenizer()
 
@@ -79,18 +79,21 @@ def says(monkeypatch: pytest.MonkeyPatch, loaded: list[str]) -> Callable[..., No
 
         monkeypatch.setattr(stream, "make_sampler", make)
         monkeypatch.setattr(session, "make_sampler", make)
+        hear(monkeypatch, TOKENIZER, waiting)
 
     return script
 
 
 @pytest.fixture
 def recording(tmp_path: Path) -> Callable[..., Path]:
-    """A wav file of noise."""
+    """A wav file of noise, which passes for speech, with a pause every 20 seconds."""
 
     def write(name: str = "memo.wav", seconds: float = 1.0, rate: int = 16_000) -> Path:
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
-        samples = np.random.default_rng(1).normal(0, 0.1, int(seconds * rate))
+        samples = noise(seconds, rate)
+        for pause in range(19, int(seconds), 20):
+            samples[pause * rate : (pause + 1) * rate] = 0
         soundfile.write(path, samples, rate)
         return path
 

@@ -1,0 +1,32 @@
+"""The text of a recording on stdout, while it grows."""
+
+import sys
+
+from gemma4_cli.console import say
+from gemma4_mlx.speech.transcript import join_texts
+
+
+class RunningText:
+    """One line in a file or pipe; on a terminal a line for each segment, so that they can be read.
+
+    Ends with a newline in any case.
+    """
+
+    def __init__(self) -> None:
+        self._lines = sys.stdout.isatty()
+        self._last = ""  # what was written last, which decides whether a space follows
+
+    def add(self, text: str) -> None:
+        """A further segment; one without text adds nothing."""
+        if not text:
+            return
+        if self._lines:
+            say(text, end="\n")
+        else:
+            say(join_texts([self._last, text])[len(self._last) :])
+        self._last = text
+
+    def end(self) -> None:
+        """Nothing follows."""
+        if not (self._lines and self._last):
+            say("\n")
