@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 TRACEBACK_VARIABLE = "GEMMA4_TRACEBACK"
+_WIDE = 100  # columns from which on a status has room for a long bar
 
 # A reply must not move the cursor, recolour the screen or write to the clipboard.
 _CONTROLS = {code: None for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
@@ -82,8 +83,7 @@ def think(text: str) -> None:
     """A piece of a thought, dimmed on a terminal, never on stdout."""
     _screen.make_room(for_text=True)
     if sys.stderr.isatty():
-        style = None if os.environ.get("NO_COLOR") else "dim"
-        _terminal().out(text.translate(_CONTROLS), style=style, end="", highlight=False)
+        _terminal().out(text.translate(_CONTROLS), style=_dimmed(), end="", highlight=False)
     else:
         print(text, end="", file=sys.stderr, flush=True)
 
@@ -130,13 +130,19 @@ def statuses(lines: Iterable[tuple[str, float, float | None]]) -> None:
     """Several of them, one below the other: message, done, total."""
     if not sys.stderr.isatty() or _screen.text:
         return
-    progress = _screen.status or _progress()
-    for task in progress.task_ids:
-        progress.remove_task(task)
-    for message, done, total in lines:
-        progress.add_task(message.translate(_CONTROLS), total=total, completed=round(done))
-    progress.start()
-    _screen.status = progress
+    lines, progress = list(lines), _screen.status
+    if progress is None or [task.total is None for task in progress.tasks] != [
+        total is None for _, _, total in lines
+    ]:
+        _screen.make_room()
+        progress = _screen.status = _progress()
+        for message, done, total in lines:
+            progress.add_task(message.translate(_CONTROLS), total=total, completed=round(done))
+        progress.start()
+        return
+    for task, (message, done, total) in zip(progress.task_ids, lines, strict=True):
+        line = message.translate(_CONTROLS)
+        progress.update(task, description=line, total=total, completed=round(done))
 
 
 def clear_status() -> None:
@@ -150,6 +156,10 @@ def prefill_status(done: int, total: int) -> None:
         status(f"reading the prompt: {done:,} of {total:,} tokens", done, total)
 
 
+def _dimmed() -> str:
+    return "none" if os.environ.get("NO_COLOR") else "dim"
+
+
 @cache
 def _terminal() -> "Console":
     from rich.console import Console
@@ -158,12 +168,21 @@ def _terminal() -> "Console":
 
 
 def _progress() -> "Progress":
+    from rich.console import RenderableType
+    from rich.constrain import Constrain
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
-    return Progress(
+    class Narrower(Progress):
+        """Leaves room for the ^C that a terminal writes: from a full line it would begin another,
+        and what stands above that is not erased."""
+
+        def get_renderables(self) -> Iterable[RenderableType]:
+            yield Constrain(self.make_tasks_table(self.tasks), max(1, _terminal().width - 3))
+
+    return Narrower(
         SpinnerColumn(),
-        TextColumn("{task.description}", style="dim", markup=False),
-        BarColumn(bar_width=20),
+        TextColumn("{task.description}", style=_dimmed(), markup=False),
+        BarColumn(bar_width=20 if _terminal().width >= _WIDE else 10),
         console=_terminal(),
         transient=True,
         redirect_stdout=False,  # a reply goes to stdout untouched

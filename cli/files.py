@@ -35,7 +35,7 @@ def refuse_to_overwrite(target: Path, force: bool) -> None:
 def write_whole(target: Path, text: str) -> None:
     """Write under a temporary name in the same folder, then rename."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".gemma4-")
     try:
         with open(handle, "w", encoding="utf-8") as file:
             file.write(text)

@@ -32,12 +32,15 @@ _METER = 0.1  # seconds over which the level is taken
 class Recorder:
     """Records from ``with`` (or ``start``) to its end (``stop``).
 
+    Without ``keep`` what has been taken is forgotten, so that hours need no memory.
+
     Raises MissingExtraError without the ``mic`` extra, MediaError without PortAudio or a
     microphone, and for one that another program keeps or that stops giving sound.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, keep: bool = True) -> None:
         self.name = "the microphone"
+        self.keep = keep
         self.rate: float = RATE  # of the device, Hz
         self.channels = 1  # of the device
         self.lost = 0  # times that the machine was too busy to take the sound
@@ -147,9 +150,7 @@ class Recorder:
         sound = np.concatenate([np.zeros(0, np.float32), *(block for block, _ in taken)])
         if self._resampler is not None:
             sound = self._resampler.resample_chunk(sound)
-        if len(sound):
-            self._blocks.append(sound)
-            self._count += len(sound)
+        self._note(sound)
         return sound
 
     def rest(self) -> np.ndarray:
@@ -160,10 +161,14 @@ class Recorder:
             came.append(self.take(_POLL))
         if self._resampler is not None:
             last = self._resampler.resample_chunk(np.zeros(0, np.float32), last=True)
-            self._blocks.append(last)
-            self._count += len(last)
+            self._note(last)
             came.append(last)
         return np.concatenate(came)
+
+    def _note(self, sound: np.ndarray) -> None:
+        self._count += len(sound)
+        if self.keep and len(sound):
+            self._blocks.append(sound)
 
     def changes(self) -> Iterator[str]:
         """One line for each thing that was done to the sound, or happened to it."""
@@ -192,7 +197,7 @@ def record(
     changed or cut. Raises MissingExtraError and MediaError as ``Recorder`` does, and MediaError
     when nobody speaks or the device gives only silence.
     """
-    voice = VoiceActivity(RATE)
+    voice = VoiceActivity()
     with Recorder() as recorder:
         while True:
             voice.add(recorder.take(_POLL))

@@ -18,10 +18,12 @@ from gemma4_mlx.errors import (
 )
 
 if TYPE_CHECKING:
+    from gemma4_mlx.generation.batch import batch_generate
     from gemma4_mlx.generation.session import ChatSession
     from gemma4_mlx.generation.stream import generate, stream_generate
     from gemma4_mlx.loading import load, load_model
-    from gemma4_mlx.speech.transcribe import transcribe
+    from gemma4_mlx.speech.transcribe import transcribe, transcribe_segments
+    from gemma4_mlx.speech.transcript import Segment, Transcript
 
 __version__ = "0.1.0"
 
@@ -34,21 +36,29 @@ __all__ = [
     "MediaError",
     "MemoryLimitError",
     "MissingExtraError",
+    "Segment",
+    "Transcript",
     "__version__",
+    "batch_generate",
     "generate",
     "load",
     "load_model",
     "stream_generate",
     "transcribe",
+    "transcribe_segments",
 ]
 
 _HOME = {
     "ChatSession": "gemma4_mlx.generation.session",
+    "Segment": "gemma4_mlx.speech.transcript",
+    "Transcript": "gemma4_mlx.speech.transcript",
+    "batch_generate": "gemma4_mlx.generation.batch",
     "generate": "gemma4_mlx.generation.stream",
     "load": "gemma4_mlx.loading",
     "load_model": "gemma4_mlx.loading",
     "stream_generate": "gemma4_mlx.generation.stream",
     "transcribe": "gemma4_mlx.speech.transcribe",
+    "transcribe_segments": "gemma4_mlx.speech.transcribe",
 }
 
 

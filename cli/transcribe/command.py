@@ -1,5 +1,6 @@
 """What ``gemma4 transcribe`` takes, and what is refused before a model is loaded."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -108,9 +109,17 @@ def transcribe(
         raise typer.BadParameter(
             "give recordings or --mic, not both" if mic else "give a recording, a folder, or --mic"
         )
+    if "-" in (files or []) and (sys.stdin is None or sys.stdin.isatty()):
+        raise typer.BadParameter("- is what is piped in, and nothing is")
+    if mic and (start or end is not None or batch_size is not None or resume):
+        raise typer.BadParameter(
+            "--start, --end, --batch-size and --resume are for recordings, not for --mic"
+        )
+    if end is not None and end <= start:
+        raise typer.BadParameter(f"--end ({end:g} s) is not after --start ({start:g} s)")
     outputs = Outputs(
         output_format,
-        folder=output_dir if output_dir or output_template is None else Path(),
+        folder=output_dir,
         template=output_template,
         force=force,
         resume=resume,

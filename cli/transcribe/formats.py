@@ -24,6 +24,11 @@ class Format(StrEnum):
             return (self,)
         return tuple(form for form in Format if form is not Format.ALL)
 
+    @property
+    def has_lines(self) -> bool:
+        """Whether it has subtitles, whose lines can be too long."""
+        return self in (Format.SRT, Format.VTT, Format.ALL)
+
 
 def written(
     transcript: "Transcript",

@@ -1,13 +1,13 @@
-"""The text of a recording on stdout, while it grows."""
+"""The text of a recording while it grows."""
 
 import sys
 
-from gemma4_cli.console import say
+from gemma4_cli.console import aside, say
 from gemma4_mlx.speech.transcript import join_texts
 
 
 class RunningText:
-    """One line in a file or pipe; on a terminal a line for each segment, so that they can be read.
+    """On stdout: one line in a file or pipe, on a terminal a line for each segment, to be read.
 
     Ends with a newline in any case.
     """
@@ -30,3 +30,15 @@ class RunningText:
         """Nothing follows."""
         if not (self._lines and self._last):
             say("\n")
+
+
+class PassingText:
+    """What is written elsewhere when it is whole: on a terminal it is seen beforehand, dimmed."""
+
+    def add(self, text: str) -> None:
+        """A further segment."""
+        if text:
+            aside(text)
+
+    def end(self) -> None:
+        """Nothing follows."""

@@ -70,7 +70,7 @@ def generate_tokens(
         step = upcoming
         if going_on is not None and count < max_tokens:
             cache.keep_rows(going_on)
-            step.tokens = step.tokens[mx.array(going_on)]
+            step.tokens = step.tokens[mx.array(list(going_on))]
 
 
 class _Step:

@@ -4,6 +4,7 @@ In any rate, number of channels and bit depth. Of an MP3 libsndfile may guess th
 of a WAV believe a wrong one: both are read behind a header that is right.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -74,8 +75,10 @@ def _open(source: Source, remarks: Remarks, opened: ExitStack) -> Any:
     # By a path that ends in .mp3 libmpg123 is made to search any file for frames, and to complain.
     by_content = source.path is None or source.suffix == ".mp3"
     target: Any = _mended_wav(source, remarks, opened)
-    if target is None:
-        target = opened.enter_context(source.open()) if by_content else str(source.path)
+    if target is None and by_content:
+        target = opened.enter_context(source.open())
+    elif target is None:
+        target = os.fsencode(str(source.path))  # soundfile takes no text with bytes that are none
     try:
         file = opened.enter_context(soundfile.SoundFile(target))
     except soundfile.LibsndfileError as error:

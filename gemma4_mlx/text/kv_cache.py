@@ -217,7 +217,7 @@ class KVCache:
 
     def keep_rows(self, rows: Sequence[int]) -> None:
         """Go on with these rows of the batch alone; older snapshots are of no use afterwards."""
-        chosen = mx.array(rows)
+        chosen = mx.array(list(rows))
         for layer in self._owned():
             layer.keep_rows(chosen)
         if self.left_padding is not None:

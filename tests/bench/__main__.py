@@ -29,6 +29,7 @@ from tests.bench import (
     report,
     sampling,
     start,
+    transcribing,
 )
 from tests.bench.checkpoints import SCALES
 from tests.bench.engines import ENGINES, OURS
@@ -62,6 +63,14 @@ def main() -> int:
     parser.add_argument("--tokens", type=int, help="to decode; else as many as the section does")
     parser.add_argument("--engines", nargs="+", choices=ENGINES, help="else those of the section")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--minutes", type=float, default=30, help="of sound to transcribe")
+    parser.add_argument(
+        "--lengths",
+        nargs="+",
+        type=float,
+        default=transcribing.LENGTHS,
+        help="minutes of the recordings whose memory is measured",
+    )
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()))
     parser.add_argument("--write", action="store_true", help="put the tables into BENCHMARKS.md")
     options = parser.parse_args()
@@ -169,6 +178,10 @@ def _kv_bits(options: argparse.Namespace) -> Iterator[str]:
     return kv_bits.section(options.families, options.folder)
 
 
+def _transcribing(options: argparse.Namespace) -> Iterator[str]:
+    return transcribing.section(options.minutes, options.lengths, options.folder)
+
+
 def _compared(
     jobs: Iterable[Job], measures: tuple[Measure, ...], options: argparse.Namespace
 ) -> Iterator[str]:
@@ -192,6 +205,7 @@ SECTIONS: dict[str, Callable[[argparse.Namespace], Iterable[str]]] = {
     "start": _start,
     "sampling": _sampling,
     "kv-bits": _kv_bits,
+    "transcribing": _transcribing,
 }
 
 

@@ -63,8 +63,8 @@ def test_transcribing_shows_how_far_it_is(
     result = gemma4("transcribe", recording(seconds=40), "-m", "tiny")
     assert (result.status, result.out) == (0, "one two\n")
     shown = screen.getvalue()
-    assert "loading tiny" in shown and "memo.wav: listening" in shown
-    assert "memo.wav: 0:40.0 of 0:40.0" in shown
+    assert "loading tiny" in shown and "memo.wav: 0:00.0 of 0:40.0" in shown
+    assert "memo.wav: 0:39.0 of 0:40.0" in shown
     assert shown.count("\x1b[?25l") == shown.count("\x1b[?25h")
 
 

@@ -33,7 +33,7 @@ def around(sound: np.ndarray) -> np.ndarray:
 
 def listen(sound: np.ndarray, block: int = 800) -> tuple[VoiceActivity, list[float]]:
     """What was found, and the seconds at which a second of silence had followed speech."""
-    voice, ends = VoiceActivity(RATE), []
+    voice, ends = VoiceActivity(), []
     for start in range(0, len(sound), block):
         voice.add(sound[start : start + block])
         heard = min(start + block, len(sound))
@@ -76,7 +76,7 @@ def test_quiet_speech(digits: np.ndarray) -> None:
 @pytest.mark.parametrize("slope", [0, 1, 2])
 @pytest.mark.parametrize("level", [-90, -50, -10])
 def test_noise_is_no_speech(level: float, slope: float) -> None:
-    voice = VoiceActivity(RATE)
+    voice = VoiceActivity()
     sound = noise(20, level, slope, seed=round(slope - level))
     for start in range(0, len(sound), 800):
         voice.add(sound[start : start + 800])
