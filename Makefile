@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PACKAGES := gemma4_mlx gemma4_cli gemma4_convert
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-fast lint types wheel parity bench goldens pictures demo clean
+.PHONY: help setup test test-fast lint types wheel notebooks parity bench goldens pictures demo clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,10 @@ wheel: $(BIN)/.installed-dev ## Build the wheel into dist/
 	$(BIN)/python -m build --wheel --outdir dist . > build/wheel.log 2>&1 \
 	    || { cat build/wheel.log; exit 1; }
 	@ls -l dist
+
+notebooks: $(BIN)/.installed-test $(BIN)/.installed-notebooks ## Run all notebooks from a cold start
+	cd notebooks && ../$(BIN)/python -m pytest -c ../pyproject.toml --rootdir .. --nbmake \
+	    --nbmake-timeout 300 -n 2 $(ARGS) *.ipynb
 
 parity: $(BIN)/.installed-test ## Compare with transformers and write the figures into README.md
 	$(BIN)/python -m tests.parity --write README.md
