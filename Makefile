@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PACKAGES := gemma4_mlx gemma4_cli gemma4_convert
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-fast lint types wheel notebooks parity bench goldens pictures demo clean
+.PHONY: help setup test test-fast lint types wheel notebooks docs parity bench goldens pictures demo clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ wheel: $(BIN)/.installed-dev ## Build the wheel into dist/
 notebooks: $(BIN)/.installed-test $(BIN)/.installed-notebooks ## Run all notebooks from a cold start
 	cd notebooks && ../$(BIN)/python -m pytest -c ../pyproject.toml --rootdir .. --nbmake \
 	    --nbmake-timeout 300 -n 2 $(ARGS) *.ipynb
+
+docs: $(BIN)/.installed-test ## Write the pages that a program writes (docs/, ARCHITECTURE.md)
+	$(BIN)/python -m tests.docs
 
 parity: $(BIN)/.installed-test ## Compare with transformers and write the figures into README.md
 	$(BIN)/python -m tests.parity --write README.md

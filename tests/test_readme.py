@@ -1,53 +1,15 @@
-"""What the README says is so: its commands, options, files, models and examples."""
+"""What the README says is so: its models and examples.
+
+Its links, files, commands and options are checked with those of all pages: docs/test_links.py.
+"""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-
-
-def test_readme_targets_exist_in_the_makefile() -> None:
-    makefile = (ROOT / "Makefile").read_text()
-    targets = set(re.findall(r"^([a-z-]+):", makefile, flags=re.M))
-    prose = README + (ROOT / "CONTRIBUTING.md").read_text() + (ROOT / ".ci/run").read_text()
-    named = set(re.findall(r"^\s*make ([a-z-]+)|`make ([a-z-]+)", prose, flags=re.M))
-    wanted = {name for pair in named for name in pair if name}
-    assert {"test", "parity"} <= wanted <= targets
-
-
-def test_readme_links_lead_somewhere() -> None:
-    targets = re.findall(r"\]\((?!https?:|#)([^)#]+)", README)
-    targets += re.findall(r"^\|[^|]*\| `([^`]+)`", README, flags=re.M)
-    assert targets
-    missing = [target for target in targets if not (ROOT / target).exists()]
-    assert not missing
-
-
-def help_of(command: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "gemma4_cli", command, "--help"],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, f"gemma4 {command}: {done.stderr}"
-    return done.stdout
-
-
-def test_readme_commands_and_options_exist_in_the_cli() -> None:
-    said: dict[str, set[str]] = {}
-    for line in README.splitlines():
-        for command, rest in re.findall(r"\bgemma4 ([a-z]+)(.*)", line):
-            said.setdefault(command, set()).update(re.findall(r"--[a-z-]+", rest))
-    for command, options in said.items():
-        text = help_of(command)
-        assert not [option for option in options if option not in text], command
-    assert {"chat", "generate", "transcribe"} <= set(said)
 
 
 def test_readme_names_the_models_that_have_aliases() -> None:

@@ -1,0 +1,19 @@
+"""README compares with what was measured, and with nothing else."""
+
+import pytest
+
+from tests.docs import compared
+
+README = compared.PAGE.read_text(encoding="utf-8")
+
+
+def test_the_table() -> None:
+    if "<!-- compared:begin -->" not in README:
+        pytest.skip("README has no such table")
+    assert compared.page() == README, "run `make docs`"
+
+
+@pytest.mark.parametrize("row", compared.ROWS, ids=lambda row: row.says)
+def test_a_row_is_one_of_the_measured(row: compared.Row) -> None:
+    line = compared.found(row)
+    assert line["ours"] and (line.get("mlx-lm") or line.get("mlx-vlm"))
