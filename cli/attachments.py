@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import typer
+
 from gemma4_cli.console import notices
 from gemma4_mlx.errors import MediaError
 
@@ -26,6 +28,17 @@ def attach(kind: str, source: str) -> Part:
     if not path.is_file():
         raise MediaError(f"{path} is not a file, expected a {kind} file")
     return {"type": kind, kind: str(path)}
+
+
+def check_budget(tokens: int | None) -> None:
+    """Wrong usage for a number of tokens that no picture can have."""
+    if tokens is None:
+        return
+    from gemma4_mlx.processing.settings import SOFT_TOKEN_BUDGETS
+
+    if tokens not in SOFT_TOKEN_BUDGETS:
+        allowed = ", ".join(map(str, SOFT_TOKEN_BUDGETS))
+        raise typer.BadParameter(f"{tokens} is not one of {allowed}", param_hint="'--image-tokens'")
 
 
 def attach_all(given: Sequence[tuple[str, str]]) -> list[Part]:

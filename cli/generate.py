@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from gemma4_cli import options
-from gemma4_cli.attachments import attach_all, content, fetched, kinds
+from gemma4_cli.attachments import attach_all, check_budget, content, fetched, kinds
 from gemma4_cli.console import prefill_status
 from gemma4_cli.media_order import in_order
 from gemma4_cli.models import open_model
@@ -40,11 +40,12 @@ def generate(
     as_json: options.Json = False,
 ) -> None:
     """Answer one prompt and exit. The answer alone goes to stdout."""
+    check_budget(image_tokens)
     parts = attach_all(in_order(context, image=image, audio=audio, video=video))
     text = read_stdin() if prompt == "-" else beside(prompt or "")
     if not text and not parts and prompt is None:
         raise typer.BadParameter("give a question, or pipe one in", param_hint="PROMPT")
-    if not text and not parts:
+    if not text.strip() and not parts:
         raise InputError("the prompt is empty: give a question, a picture or a recording")
     messages: list[dict[str, Any]] = [{"role": "user", "content": content(fetched(parts), text)}]
     if system:

@@ -1,5 +1,7 @@
 """Commands about what is shown and said to the model, and about how it answers."""
 
+import shutil
+
 from gemma4_cli.chat.speaking import speak
 from gemma4_cli.chat.state import SETTINGS, Chat
 from gemma4_cli.console import remark, say
@@ -127,8 +129,14 @@ def stats(chat: Chat, argument: str) -> None:
             f"{turn.decode_tps:.1f}",
         ))  # fmt: skip
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True))
-        say("  ".join(cells) + "\n")
+    if sum(widths) + 2 * len(widths) <= shutil.get_terminal_size().columns:
+        for row in rows:
+            cells = (f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True))
+            say("  ".join(cells) + "\n")
+    else:  # a line for each figure
+        for row in rows[1:]:
+            say(f"{rows[0][0]} {row[0]}\n")
+            for name, cell in zip(rows[0][1:], row[1:], strict=True):
+                say(f"  {name} {cell}\n")
     used = chat.session.prompt_tokens() if chat.session.messages else 0
     say(f"context: {used:,} of {chat.context_limit:,} tokens\n")

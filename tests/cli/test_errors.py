@@ -120,11 +120,14 @@ def test_a_prompt_longer_than_the_context(gemma4: Run, loaded: list[str]) -> Non
 
 
 @pytest.mark.parametrize("tokens", [71, 0, -70])
+@pytest.mark.parametrize("command", [["generate", "Hi"], ["chat"]])
 def test_a_budget_that_does_not_exist(
-    gemma4: Run, loaded: list[str], tmp_path: Path, tokens: int
+    gemma4: Run, loaded: list[str], tmp_path: Path, command: list[str], tokens: int
 ) -> None:
     path = picture(tmp_path / "a.png")
-    one_line(gemma4("generate", "Hi", "-i", path, "--image-tokens", tokens), str(tokens), "1120")
+    result = gemma4(*command, "-i", path, "--image-tokens", tokens)
+    assert (result.status, result.out, loaded) == (2, "", [])
+    assert f"'--image-tokens': {tokens} is not" in result.err and "1120" in result.err
 
 
 def test_models_that_are_none(gemma4: Run, tmp_path: Path) -> None:
@@ -141,6 +144,7 @@ def test_an_unknown_language(gemma4: Run, recording: Run, loaded: list[str]) -> 
 
 def test_an_empty_prompt(gemma4: Run, loaded: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     one_line(gemma4("generate", ""), "empty")
+    one_line(gemma4("generate", " \n"), "empty")
 
 
 def test_a_bug_is_one_line_and_says_how_to_see_more(

@@ -13,6 +13,7 @@ from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 
 from gemma4_cli.chat.media.dropped import kind_of_name
+from gemma4_cli.chat.state import SETTINGS
 
 # What the paths after a command are of; None: any file.
 _TAKES: dict[str, str | None] = {
@@ -73,6 +74,9 @@ class ChatCompleter(Completer):
     def _choices(self, command: str, typed: str) -> Iterator[Completion]:
         """Those of a command that takes one of a few words: ``/think on|off``."""
         usage = next((u.split() for u in self.words() if u.split()[0] == command), [])
+        for name in SETTINGS if command == "/set" else ():
+            if name.startswith(typed):
+                yield Completion(name + " ", -len(typed))
         for choice in usage[1].split("|") if len(usage) > 1 and "|" in usage[1] else ():
             if choice.startswith(typed):
                 yield Completion(choice, -len(typed))

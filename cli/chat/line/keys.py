@@ -24,6 +24,11 @@ def key_bindings() -> KeyBindings:
         state = get_app().current_buffer.complete_state
         return state is not None and state.current_completion is not None
 
+    @Condition
+    def the_only_one() -> bool:
+        state = get_app().current_buffer.complete_state
+        return state is not None and len(state.completions) == 1
+
     @bindings.add("enter", filter=editing & ~chosen)
     @bindings.add("c-j", filter=editing & ~chosen)
     def send(event: KeyPressEvent) -> None:
@@ -41,6 +46,12 @@ def key_bindings() -> KeyBindings:
         buffer.complete_state = None
         if buffer.text.startswith("/") and buffer.text[1:].isalpha():
             buffer.validate_and_handle()
+
+    @bindings.add("tab", filter=editing & chosen & the_only_one)
+    def go_on(event: KeyPressEvent) -> None:
+        """There is no other to choose, but something may follow: a folder's files."""
+        event.current_buffer.complete_state = None
+        event.current_buffer.start_completion(insert_common_part=True)
 
     @bindings.add("escape", "enter", filter=editing)
     @bindings.add("escape", "c-j", filter=editing)

@@ -29,8 +29,9 @@ class ReplyView:
     """Shows one reply, chunk by chunk; from ``open`` to ``close`` nothing else writes."""
 
     def __init__(self, thoughts: Literal["show", "fold"]):
-        self._draws = _can_draw()
-        self._text: _Text = _Drawn() if self._draws else _Plain()
+        self._text: _Text = _Drawn() if _can_draw() else _Plain()
+        # Where the line editor shows what was typed ahead; a plain input() would not.
+        self._quiet = sys.stdout.isatty() and not _is_dumb()
         self._fold = thoughts == "fold" and sys.stderr.isatty()
         self._thought: _Thought | None = None
         self._restore_echo: Callable[[], None] | None = None
@@ -38,14 +39,14 @@ class ReplyView:
     def open(self) -> None:
         """The message is being read: say so, and show no keys where the reply is to stand."""
         with interrupt_held():
-            if self._draws and self._restore_echo is None:
+            if self._quiet and self._restore_echo is None:
                 self._restore_echo = echo_off()
             console.status("reading the message")
 
     def take(self, chunk: "Chunk") -> None:
         """Show what has come."""
         with interrupt_held():
-            if self._draws and self._restore_echo is None:
+            if self._quiet and self._restore_echo is None:
                 self._restore_echo = echo_off()
             if chunk.notices:
                 (self._thought or self._text).make_way()
@@ -80,9 +81,13 @@ def _can_draw() -> bool:
     return (
         sys.stdout.isatty()
         and not os.environ.get("NO_COLOR")
-        and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
+        and not _is_dumb()
         and (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
     )
+
+
+def _is_dumb() -> bool:
+    return os.environ.get("TERM", "").lower() in ("dumb", "unknown")
 
 
 class _Text(Protocol):

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from gemma4_mlx.errors import InputError
 
 # The longest conversations that a model's context holds take a few megabytes.
-LARGEST = 64 * 2**20
+LARGEST = 16 * 2**20
 
 # As deep as the arguments of a function call may be, and the levels that lead to them.
 _DEEPEST = 70

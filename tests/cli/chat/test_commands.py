@@ -91,6 +91,23 @@ def test_an_edit_that_changes_nothing(
     assert said in result.err and roles(sessions[0]) == "ua"
 
 
+def test_ctrl_c_in_the_editor_is_the_editors(
+    talk: Run, sessions: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which goes on for longer than Python waits before it kills what it runs."""
+    editor = tmp_path / "edit.py"
+    editor.write_text(
+        "import os, signal, sys, time\n"
+        "os.kill(os.getppid(), signal.SIGINT)\n"
+        "time.sleep(1)\n"
+        "open(sys.argv[1], 'a').write(' Really?')\n"
+    )
+    monkeypatch.setenv("VISUAL", f"{sys.executable} {editor}")
+    result = talk(["Hello", "Yes"], "Hi", "/edit")
+    assert [m["content"] for m in sessions[0].messages] == ["Hi Really?", "Yes"]
+    assert "stopped" not in result.err
+
+
 def test_settings(talk: Run, sessions: list[Any]) -> None:
     result = talk(
         ["Hello there", "ok"],
@@ -238,6 +255,33 @@ def test_the_nearest_command_is_suggested(talk: Run) -> None:
     lines = result.err.splitlines()
     assert "did you mean /undo?" in lines[0] and "takes nothing" in lines[1]
     assert "did you mean" not in lines[2]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("/UNOD", "did you mean /undo?"),
+        ("/h", "did you mean /help?"),
+        ("/think-on", "did you mean /think?"),
+        ("/set2", "did you mean /set?"),
+        ("/", "/help lists"),
+    ],
+)
+def test_what_looks_like_a_command_is_not_sent(
+    talk: Run, sessions: list[Any], line: str, said: str
+) -> None:
+    assert said in talk([], line).err and sessions[0].messages == []
+
+
+def test_commands_in_capitals_and_a_call_for_help(talk: Run) -> None:
+    assert talk([], "/?").out == talk([], "/HELP").out != ""
+
+
+def test_figures_in_a_narrow_terminal(talk: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    result = talk(["Hello"], "Hi", "/stats")
+    lines = result.out[result.out.index("turn 1") :].splitlines()
+    assert len(lines) == 7 and all(len(line) <= 20 for line in lines[:6])
 
 
 @pytest.mark.parametrize("line", ["/mic", "/voice on"])

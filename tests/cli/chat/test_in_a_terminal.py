@@ -214,6 +214,18 @@ def test_what_is_typed_ahead(tmp_path: Path) -> None:
         leave(talk)
 
 
+@pytest.mark.parametrize("variable", [{}, {"NO_COLOR": "1"}])
+def test_what_is_typed_into_a_reply(tmp_path: Path, variable: dict[str, str]) -> None:
+    with gemma4("chat", "-m", "demo", home=tmp_path, env=variable) as talk:
+        ready(talk)
+        talk.enter("What are per-layer embeddings?")
+        talk.wait_for("embeddings give")
+        talk.type("/set seed 7\r")
+        text = talk.wait_for("tokens/s", "seed is 7")
+        assert "/set" not in text[text.index("embeddings give") : text.index("tokens/s")]
+        leave(talk)
+
+
 def test_going_on_says_so(tmp_path: Path) -> None:
     with gemma4("chat", "Who are you?", "-m", "demo", home=tmp_path) as talk:
         talk.wait_for(WHO, "tokens/s")

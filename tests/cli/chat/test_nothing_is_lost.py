@@ -118,10 +118,10 @@ def test_an_edited_message_that_is_not_sent(
 def test_clearing_forgets_a_summary_and_another_system_message_does_not(
     talk: Run, sessions: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    small(monkeypatch, 260)
+    small(monkeypatch, 800)
     result, _ = talk(
         ["one", "two", "They said a.", "three"],
-        *("a" * 60, "b" * 60, "c" * 50, "s", "/system Be kind.", "/system", "/clear", "/system"),
+        *("a" * 150, "b" * 150, "c" * 280, "s", "/system Be kind.", "/system", "/clear", "/system"),
         options=("-s", "Be brief."),
     )
     shown = [line for line in result.out.splitlines() if "Be" in line or "said" in line]

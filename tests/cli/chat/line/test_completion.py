@@ -14,6 +14,7 @@ WORDS = {
     "/audio PATH": "a recording",
     "/load FILE": "go on",
     "/think on|off|show|hide": "thoughts",
+    "/set NAME VALUE": "settings",
     "/clear": "forget",
     "/exit": "leave",
 }
@@ -36,9 +37,13 @@ def offered(line: str) -> list[str]:
 
 
 def test_commands() -> None:
-    assert offered("/") == ["/image ", "/audio ", "/load ", "/think ", "/clear", "/exit"]
+    assert offered("/") == [
+        *("/image ", "/audio ", "/load ", "/think ", "/set ", "/clear", "/exit")
+    ]
     assert offered("/CL") == ["/clear"]
     assert offered("/think o") == ["/think on", "/think off"]
+    assert offered("/set to") == ["/set top_p ", "/set top_k "]
+    assert offered("/set top_p 0") == []
     assert offered("/clear ") == offered("/nothing") == offered("text") == []
     completer = ChatCompleter(lambda: WORDS)
     [image] = completer.get_completions(Document("/im"), CompleteEvent())

@@ -157,6 +157,16 @@ def test_enter_on_a_chosen_completion_does_not_send(
     assert editor().read("> ") == "/image ab\\ 2.png end"
 
 
+def test_tab_goes_on_after_the_only_completion(
+    keyboard: PipeInput, editor: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "only.png").touch()
+    # A second before the first Tab, in which the menu opens by itself.
+    press(keyboard, "/im", "", "", "", TAB, TAB, ENTER)
+    assert editor().read("> ") == "/image only.png"
+
+
 # --- without a terminal that can be drawn on -----------------------------------------------------
 
 

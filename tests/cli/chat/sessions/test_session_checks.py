@@ -288,10 +288,12 @@ def test_what_is_not_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         read(tmp_path / "circle")
 
 
-def test_two_gigabytes_are_not_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", [17 * 2**20, 2 * 2**30])
+def test_files_that_are_far_too_long_are_not_read(tmp_path: Path, size: int) -> None:
+    """Making tokens of 50 MB of text would take minutes."""
     with (tmp_path / "huge.json").open("wb") as file:
-        file.truncate(2 * 2**30)  # takes no room on the disk
-    assert "more than 67,108,864 bytes" in refusal(tmp_path / "huge.json")
+        file.truncate(size)  # takes no room on the disk
+    assert "more than 16,777,216 bytes" in refusal(tmp_path / "huge.json")
 
 
 def _written(file: Path) -> Path:
