@@ -35,7 +35,7 @@ def recipe_module(name: str) -> ModuleType:
 def test_hears_the_digits_of_a_real_voice(demo: tuple[Any, Any]) -> None:
     heard = transcribe(*demo, RECIPE / "digits.wav")
     assert heard.text == (RECIPE / "digits.txt").read_text().strip()
-    assert heard.segments[0].start == 0.0
+    assert heard.segments[0].start == pytest.approx(0.14, abs=0.05)
 
 
 def test_the_checkpoint_in_hugging_face_layout_hears_the_same() -> None:

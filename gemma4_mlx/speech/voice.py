@@ -9,6 +9,7 @@ Source: Silero VAD 6.2 (https://github.com/snakers4/silero-vad) in the package p
 """
 
 import os
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -23,7 +24,9 @@ _BEGINS, _GOES_ON = 0.5, 0.3
 _FULL, _MOST_GAIN = 0.5, 20.0  # what the loudest of late is turned up to, and by how much at most
 _REMEMBERED = 0.998  # of the loudest after each frame: half of it after 11 s
 _THREADS = "OMP_THREAD_LIMIT"
-_SHORTEST = 2  # frames of speech at least: one alone is a click
+# Chances that the frames of a word add up to at least, with a few before it: one frame alone is a
+# click, but in a short "six" one of five is all that is sure.
+_WORD, _BEFORE = 1.3, 4
 _JOINED = 3  # frames of quiet at most within a word, as before a plosive
 
 # The chance of speech in samples (512,); it remembers the frames before.
@@ -87,18 +90,24 @@ class SpeechSpans:
         self.spans: list[Span] = []
         self.speaking = False
         self.frames = 0
+        self._chances: deque[float] = deque([0.0] * _BEFORE, maxlen=_BEFORE)
+        self._sum = 0.0  # of the chances of the newest span
 
     def add(self, chance: float) -> None:
         """The next frame."""
         here = self.frames
         self.frames += 1
+        lately = sum(self._chances)
+        self._chances.append(chance)
         if chance >= (_GOES_ON if self.speaking else _BEGINS):
             if self.speaking or (self.spans and here - self.spans[-1].last <= _JOINED):
                 self.spans[-1].last = here + 1
             else:
                 self.spans.append(Span(here, here + 1))
+                self._sum = lately
+            self._sum += chance
             self.speaking = True
         elif self.speaking:
             self.speaking = False
-            if self.spans[-1].last - self.spans[-1].first < _SHORTEST:
+            if self._sum < _WORD:
                 self.spans.pop()

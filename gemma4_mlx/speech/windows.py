@@ -19,7 +19,7 @@ from gemma4_mlx.speech.loudness import quietest, spoken
 from gemma4_mlx.speech.voice import FRAME, RATE, Detector, Span, SpeechSpans, silero
 
 # Seconds of a pause that ends a window: at its beginning, and from two thirds of the longest on.
-_LONG_PAUSE, _SHORT_PAUSE = 1.5, 0.35
+_LONG_PAUSE, _SHORT_PAUSE = 1.5, 0.5
 # Seconds at least of one to cut in when the window is full: a detector hears pauses of up to 0.2 s
 # in the fricatives of "seven".
 _PAUSE = 0.25

@@ -25,6 +25,11 @@ def test_one_frame_is_a_click() -> None:
     assert spans(0, 0.9, 0, 0, 0, 0, 0.9, 0.9, 0) == [(6, 8)]
 
 
+def test_one_sure_frame_after_likely_ones_is_a_word() -> None:
+    """A "six" of 140 ms, as Silero hears it."""
+    assert spans(0.04, 0.38, 0.16, 0.19, 0.99, 0.09, 0.04) == [(4, 5)]
+
+
 def test_a_short_gap_lies_within_a_word() -> None:
     assert spans(0.9, 0.9, 0, 0, 0, 0.9, 0.9, 0) == [(0, 7)]
     assert spans(0.9, 0.9, 0, 0, 0, 0, 0.9, 0.9, 0) == [(0, 2), (6, 8)]

@@ -54,7 +54,7 @@ def test_times_are_those_of_speech() -> None:
     times = [(window.start, window.end) for window in windows]
     assert np.allclose(times, [(2, 5), (9, 10.5)], atol=0.04)
     # Some of the silence around is heard too, not much of it.
-    assert all(0.3 < w.seconds - (w.end - w.start) < 0.7 for w in windows)
+    assert all(0.3 < w.seconds - (w.end - w.start) < 0.9 for w in windows)
 
 
 def test_a_long_pause_ends_a_window_and_a_short_one_does_not() -> None:
@@ -63,7 +63,7 @@ def test_a_long_pause_ends_a_window_and_a_short_one_does_not() -> None:
 
 
 def test_the_longer_a_window_the_shorter_the_pause_that_ends_it() -> None:
-    for said, pause in [(1, 1.5), (10, 1.0), (20, 0.45)]:
+    for said, pause in [(1, 1.5), (10, 1.0), (20, 0.6)]:
         assert len(cut(noise(said), silence(pause + 0.05), noise(2))) == 2, said
         assert len(cut(noise(said), silence(pause - 0.2), noise(2))) == 1, said
 
