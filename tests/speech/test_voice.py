@@ -56,7 +56,8 @@ def test_the_detector_takes_a_small_part_of_the_time() -> None:
 
     In a process of its own, for torch may have brought the same OpenMP into this one.
     """
-    done = subprocess.run([sys.executable, "-c", _TIMED], capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", _TIMED]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert float(done.stdout) < 1e-3
 
 
