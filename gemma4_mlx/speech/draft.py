@@ -48,7 +48,7 @@ class Draft:
             text=join_texts(segment.text for segment in said),
             segments=said,
             language=self._options.language,
-            warnings=[*warnings, *(note for segment in said for note in segment.warnings)],
+            warnings=[*warnings, *(note for one in self._segments for note in one.warnings)],
             translate_to=self._options.translate_to,
             seconds=seconds,
         )

@@ -53,7 +53,8 @@ def _silero_class() -> Any:
 
     It shares a frame's fraction of a millisecond out among four by OpenMP, whose waiting for each
     other takes ten times as long where there are fewer processors. OpenMP reads its limit when it
-    is loaded; the copy that comes with the package serves nothing else.
+    is loaded; the copy that comes with the package serves nothing else. Where torch was loaded
+    before, its OpenMP answers instead, without a limit: slower, with the same chances.
     """
     before = os.environ.get(_THREADS)
     os.environ[_THREADS] = "1"

@@ -1,8 +1,8 @@
 """Cutting a recording into windows that the model can hear, at the pauses between words.
 
 Gemma 4 hears so much at once as its ``processor_config.json`` says, 30 seconds in all released
-models. The longer a window has become, the shorter a pause ends it: after a few words only one
-that ends a sentence does, after 20 seconds any does. Where no pause comes in time, the longest of
+models. The longer a window has become, the shorter a pause ends it: after a few words one of a
+second and a half, after 20 seconds one of half a second. Where none comes in time, the longest of
 those passed is taken; and where nobody paused, the next window begins some seconds before the end
 of this one, so that a word cut in two is whole in one of them (merging.py joins the texts).
 
