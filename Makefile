@@ -40,7 +40,7 @@ notebooks: $(BIN)/.installed-test $(BIN)/.installed-notebooks ## Run all noteboo
 	cd notebooks && ../$(BIN)/python -m pytest -c ../pyproject.toml --rootdir .. --nbmake \
 	    --nbmake-timeout 300 -n 2 $(ARGS) *.ipynb
 
-docs: $(BIN)/.installed-test ## Write the pages that a program writes (docs/, ARCHITECTURE.md)
+docs: $(BIN)/.installed-test ## Write the pages that a program writes (docs/, ARCHITECTURE.md, tables of README)
 	$(BIN)/python -m tests.docs
 
 parity: $(BIN)/.installed-test ## Compare with transformers and write the figures into README.md

@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments is None:
         _open_standard_streams()
     status = _status(arguments)
-    threads = sys.modules.get("gemma4_cli.chat.tools.thread")
+    threads = sys.modules.get("gemma4_cli.tools.thread")
     return threads.leave(status) if threads and arguments is None else status
 
 

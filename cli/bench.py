@@ -1,12 +1,13 @@
 """``gemma4 bench MODEL``: how fast a model reads and writes here, and what it takes."""
 
 import json
+import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gemma4_cli import options
-from gemma4_cli.console import clear_status, say, status
+from gemma4_cli.console import clear_status, notice, say, status
 from gemma4_cli.models import warn_of_tight_fit
 from gemma4_cli.units import size, tokens
 
@@ -72,6 +73,8 @@ def bench(
 
     def show(length: int, number: int) -> None:
         nonlocal done
+        if number == 0 and not sys.stderr.isatty():
+            notice(f"prompt of {length:,} tokens: warming up, then {num_trials} trials")
         what = f"trial {number} of {num_trials}" if number else "warming up"
         status(f"prompt of {length:,} tokens: {what}", done, len(lengths) * (num_trials + 1))
         done += 1

@@ -1,15 +1,13 @@
 """``gemma4 generate PROMPT``: one question, one answer, for scripts."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from gemma4_cli import options
-from gemma4_cli.attachments import attach_all, check_budget, content, fetched, kinds
-from gemma4_cli.console import prefill_status
+from gemma4_cli.attachments import attach_all, check_budget
 from gemma4_cli.media_order import in_order
-from gemma4_cli.models import open_model
-from gemma4_cli.once import answer
+from gemma4_cli.once import answer_once
 from gemma4_cli.piped import beside, read_stdin
 from gemma4_mlx.errors import InputError
 
@@ -37,9 +35,15 @@ def generate(
     image_tokens: options.ImageTokens = None,
     ple: options.Ple = "auto",
     kv_bits: options.KvBits = None,
+    tool: options.Tools = None,
+    yes_tools: options.YesTools = False,
     as_json: options.Json = False,
 ) -> None:
-    """Answer one prompt and exit. The answer alone goes to stdout."""
+    """Answer one prompt and exit. The answer alone goes to stdout.
+
+    With --tool and --json and without --yes-tools the functions that the model asks for are not
+    run: the calls are in tool_calls.
+    """
     check_budget(image_tokens)
     parts = attach_all(in_order(context, image=image, audio=audio, video=video))
     text = read_stdin() if prompt == "-" else beside(prompt or "")
@@ -47,17 +51,15 @@ def generate(
         raise typer.BadParameter("give a question, or pipe one in", param_hint="PROMPT")
     if not text.strip() and not parts:
         raise InputError("the prompt is empty: give a question, a picture or a recording")
-    messages: list[dict[str, Any]] = [{"role": "user", "content": content(fetched(parts), text)}]
-    if system:
-        messages.insert(0, {"role": "system", "content": system})
-    name, gemma, processor = open_model(model, ple, kinds(parts))
-
-    from gemma4_mlx.generation.stream import stream_generate
-
-    chunks = stream_generate(
-        gemma,
-        processor,
-        messages,
+    answer_once(
+        text,
+        parts,
+        system=system,
+        tool_files=tool or [],
+        yes_tools=yes_tools,
+        model=model,
+        ple=ple,
+        as_json=as_json,
         enable_thinking=enable_thinking,
         max_tokens=max_tokens,
         temperature=temperature,
@@ -65,7 +67,5 @@ def generate(
         top_k=top_k,
         seed=seed,
         max_soft_tokens=image_tokens,
-        on_prefill=prefill_status,
         kv_bits=kv_bits,
     )
-    answer(chunks, name, as_json)

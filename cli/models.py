@@ -51,8 +51,8 @@ def choose_model(named: str | None) -> str:
     if choice.origin is None:
         notice(
             "no model was named, so the built-in demo answers: it knows spoken digits, coloured "
-            "shapes and a few questions. For a real one: --model e2b, or `gemma4 pull e2b` and "
-            "`gemma4 use e2b`"
+            "shapes and a few questions. For a real one: `gemma4 convert e2b`, then `gemma4 use` "
+            "what that wrote; or --model e2b, in 16 bits"
         )
     elif isinstance(choice.origin, Path):
         _check_still_there(choice.name, choice.origin)

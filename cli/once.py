@@ -1,78 +1,104 @@
-"""One question, one answer: what ``gemma4 generate`` does, and ``gemma4 chat`` without a terminal.
+"""One question, one answer: ``gemma4 generate``, and ``gemma4 chat`` without a terminal."""
 
-The answer alone goes to stdout, as text or as JSON; everything else to stderr.
-"""
-
-import json
-from collections.abc import Iterable
+import sys
+from collections.abc import Sequence
 from contextlib import closing
+from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gemma4_cli.console import notice, notices, say, think
+from gemma4_cli import options
+from gemma4_cli.attachments import Part, content, fetched, kinds
+from gemma4_cli.console import prefill_status, remark
+from gemma4_cli.models import open_model
+from gemma4_cli.printed_reply import print_json, print_text
+from gemma4_mlx.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from gemma4_mlx.generation.stats import Stats
+    from gemma4_cli.tools.runner import ToolRunner
+    from gemma4_mlx.generation.session import ChatSession
     from gemma4_mlx.generation.stream import Chunk
+    from gemma4_mlx.tools import Tool
 
 
-def answer(chunks: "Generator[Chunk, None, None]", model: str, as_json: bool) -> None:
-    """Print a reply as it comes, or all of it as one JSON object at its end."""
-    with closing(chunks):
-        (print_json if as_json else print_text)(chunks, model)
+def answer_once(
+    text: str,
+    parts: Sequence[Part],
+    *,
+    system: str | None,
+    tool_files: Sequence[Path],
+    yes_tools: bool,
+    model: str | None,
+    ple: options.PlePlacement,
+    as_json: bool,
+    **settings: Any,
+) -> None:
+    """Answer a text and media, and run the functions that the model asks for on the way.
+
+    ``settings`` are those of ChatSession. Raises InputError where functions were given, nobody is
+    there to be asked whether one may run, and the calls are not what was asked for.
+    """
+    tools = _load_tools(tool_files, yes_tools, as_json)
+    question = content(fetched(parts), text)
+    name, gemma, processor = open_model(model, ple, kinds(parts))
+
+    from gemma4_mlx.generation.session import ChatSession
+
+    schemas = [tool.schema for tool in tools] or None
+    session = ChatSession(gemma, processor, system=system, tools=schemas, **settings)
+    replies = session.send(question, prefill_status)
+    if tools and (yes_tools or not as_json):
+        replies = _with_results(session, replies, _runner(tools, yes_tools))
+    with closing(replies):
+        if as_json:
+            print_json(replies, name, session)
+        else:
+            print_text(replies, bool(tools))
 
 
-def print_text(chunks: "Iterable[Chunk]", model: str) -> None:
-    """The text as it comes; thoughts beside it on stderr."""
-    thought = text = ""
-    for chunk in chunks:
-        notices(chunk.notices)
-        if chunk.thought:
-            think(chunk.thought)
-        if chunk.text:
-            if thought and not text:
-                think("\n")
-            say(chunk.text)
-        thought, text = thought + chunk.thought, text + chunk.text
-    if text and not text.endswith("\n"):
-        say("\n")
-    _tell_of_the_end(chunk)
+def _load_tools(files: Sequence[Path], yes: bool, as_json: bool) -> "list[Tool]":
+    if not files:
+        if yes:
+            raise InputError("--yes-tools runs the functions of --tool: give a file with some")
+        return []
+    if not (yes or as_json or _somebody_is_there()):
+        raise InputError(
+            "nobody can be asked here whether a function may run: --yes-tools runs them unasked, "
+            "--json gives the calls and runs none"
+        )
+
+    from gemma4_cli.tools.runner import load_all
+
+    return load_all(files)
 
 
-def print_json(chunks: "Iterable[Chunk]", model: str) -> None:
-    """Text, thought, tool calls, usage and timings."""
-    result: dict[str, Any] = {"model": model, "text": "", "thought": "", "tool_calls": []}
-    for chunk in chunks:
-        notices(chunk.notices)
-        result["text"] += chunk.text
-        result["thought"] += chunk.thought
-        result["tool_calls"] += chunk.tool_calls
-    result["finish_reason"] = chunk.finish_reason
-    result |= figures(chunk.stats)
-    say(json.dumps(result, ensure_ascii=False, indent=2), end="\n")
-    _tell_of_the_end(chunk)
+def _somebody_is_there() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def figures(stats: "Stats") -> dict[str, Any]:
-    """Tokens, times in seconds, rates in tokens a second and memory in bytes."""
-    return {
-        "usage": {
-            "prompt_tokens": stats.prompt_tokens,
-            "generated_tokens": stats.generated_tokens,
-            "total_tokens": stats.prompt_tokens + stats.generated_tokens,
-        },
-        "timings": {
-            "time_to_first_token": round(stats.time_to_first_token, 4),
-            "prefill_seconds": round(stats.prefill_seconds, 4),
-            "decode_seconds": round(stats.decode_seconds, 4),
-            "prefill_tps": round(stats.prefill_tps, 2),
-            "decode_tps": round(stats.decode_tps, 2),
-        },
-        "peak_memory": stats.peak_memory,
-    }
+def _runner(tools: "list[Tool]", yes: bool) -> "ToolRunner":
+    from gemma4_cli.ask import ask_before_running
+    from gemma4_cli.tools.runner import ToolRunner
+
+    return ToolRunner(tools, ask=None if yes else ask_before_running, interrupt_ends=True)
 
 
-def _tell_of_the_end(chunk: "Chunk") -> None:
-    if chunk.finish_reason == "length":
-        notice(f"the reply was cut after {chunk.stats.generated_tokens} tokens: see --max-tokens")
+def _with_results(
+    session: "ChatSession", chunks: "Generator[Chunk, None, None]", runner: "ToolRunner"
+) -> "Generator[Chunk, None, None]":
+    """A reply, and those that follow the results of its calls."""
+    for number in count(1):
+        calls: list[dict[str, Any]] = []
+        with closing(chunks):
+            for chunk in chunks:
+                calls += chunk.tool_calls
+                yield chunk
+        if chunk.finish_reason != "tool_calls":
+            return
+        results = runner.answer(calls, number)
+        if results is None:
+            remark("it goes on asking for functions, so this is all it says")
+            return
+        chunks = session.send_messages(results, prefill_status)

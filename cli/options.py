@@ -1,5 +1,6 @@
 """Options that several commands share, declared once."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -80,6 +81,17 @@ ImageTokens = Annotated[
         show_default=False,
     ),
 ]
+Tools = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--tool",
+        metavar="FILE.py",
+        help="A Python file whose functions the model may ask for; may be repeated. "
+        "You are asked before one runs.",
+        readable=False,
+    ),
+]
+YesTools = Annotated[bool, typer.Option("--yes-tools", help="Run these functions without asking.")]
 Json = Annotated[
     bool,
     typer.Option(

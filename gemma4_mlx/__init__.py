@@ -18,9 +18,10 @@ from gemma4_mlx.errors import (
 )
 
 if TYPE_CHECKING:
-    from gemma4_mlx.generation.batch import batch_generate
+    from gemma4_mlx.generation.batch import Reply, batch_generate
     from gemma4_mlx.generation.session import ChatSession
-    from gemma4_mlx.generation.stream import generate, stream_generate
+    from gemma4_mlx.generation.stats import Stats
+    from gemma4_mlx.generation.stream import Chunk, generate, stream_generate
     from gemma4_mlx.loading import load, load_model
     from gemma4_mlx.speech.transcribe import transcribe, transcribe_segments
     from gemma4_mlx.speech.transcript import Segment, Transcript
@@ -30,13 +31,16 @@ __version__ = "0.1.0"
 __all__ = [
     "ChatSession",
     "CheckpointError",
+    "Chunk",
     "Gemma4Error",
     "HubError",
     "InputError",
     "MediaError",
     "MemoryLimitError",
     "MissingExtraError",
+    "Reply",
     "Segment",
+    "Stats",
     "Transcript",
     "__version__",
     "batch_generate",
@@ -50,7 +54,10 @@ __all__ = [
 
 _HOME = {
     "ChatSession": "gemma4_mlx.generation.session",
+    "Chunk": "gemma4_mlx.generation.stream",
+    "Reply": "gemma4_mlx.generation.batch",
     "Segment": "gemma4_mlx.speech.transcript",
+    "Stats": "gemma4_mlx.generation.stats",
     "Transcript": "gemma4_mlx.speech.transcript",
     "batch_generate": "gemma4_mlx.generation.batch",
     "generate": "gemma4_mlx.generation.stream",

@@ -1,7 +1,7 @@
 """How the notebooks' pictures look: one palette, one size, nothing that says nothing.
 
-    import looks
-    figure, axes = looks.figure("KV cache against context", columns=2)
+import looks
+figure, axes = looks.figure("KV cache against context", columns=2)
 """
 
 from io import BytesIO

@@ -100,7 +100,7 @@ def _measure(
 
 
 def table(rows: list[Row], live: bool) -> str:
-    """The Markdown table with a line on what it was measured against."""
+    """The figures in a sentence, and folded below it the Markdown table."""
     versions = goldens.meta(families.FAMILIES[0])["versions"]
     if live:
         from tests.reference.transformers_side import versions as installed
@@ -111,7 +111,16 @@ def table(rows: list[Row], live: bool) -> str:
         f"float32 on both sides, {size}, every learned tensor random; transformers "
         f"{versions['transformers']}, torch {versions['torch']}."
     )
-    return "\n".join([*_HEADER, *(row.markdown() for row in rows), "", told])
+    equal = sum(row.greedy for row in rows)
+    largest = max(row.logits for row in rows)
+    said = (
+        f"The largest difference is {largest:.1e}, and {equal} of {len(rows)} replies of 64 greedy "
+        "tokens are equal."
+    )
+    fold = "<details><summary>Every kind of input, model by model</summary>"
+    return "\n".join(
+        [said, "", fold, "", *_HEADER, *(r.markdown() for r in rows), "", told, "", "</details>"]
+    )
 
 
 def write(file: Path, content: str) -> None:

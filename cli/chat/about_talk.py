@@ -5,6 +5,7 @@ import shutil
 from gemma4_cli.chat.speaking import speak
 from gemma4_cli.chat.state import SETTINGS, Chat
 from gemma4_cli.console import remark, say
+from gemma4_cli.portaudio import load_sounddevice
 from gemma4_mlx.errors import InputError
 
 
@@ -61,6 +62,7 @@ def budget(chat: Chat, argument: str) -> None:
 def mic(chat: Chat, argument: str) -> None:
     """/mic"""
     chat.check_hears()
+    load_sounddevice()  # what is missing is said before anything is asked for
     remark("press Enter to talk, or just begin")
     speak(chat, enter_begins=True)
 
@@ -70,6 +72,7 @@ def voice(chat: Chat, argument: str) -> None:
     wanted = _switch("/voice", argument, ("on", "off"))
     if wanted == "on":
         chat.check_hears()
+        load_sounddevice()
     chat.voice = wanted == "on"
     remark("Enter alone begins a recording" if chat.voice else "messages are typed again")
 

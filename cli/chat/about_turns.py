@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from gemma4_cli.ask import choose
 from gemma4_cli.chat.answering import again, send_waiting
-from gemma4_cli.chat.ask import choose
 from gemma4_cli.chat.external_editor import edited
 from gemma4_cli.chat.keeping import as_saved, restore, turns_so_far, without_ids
 from gemma4_cli.chat.state import Chat, text_of

@@ -1,6 +1,7 @@
 """A message sent, its reply shown, the tools it asks for run, and all of it kept."""
 
 from contextlib import closing
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from gemma4_cli.attachments import content
@@ -10,7 +11,8 @@ from gemma4_cli.chat.media.dropped import take_files
 from gemma4_cli.chat.reply.reply_view import ReplyView
 from gemma4_cli.chat.reply.status_line import status_line
 from gemma4_cli.chat.state import Chat
-from gemma4_cli.console import aside, plain, prefill_status, remark
+from gemma4_cli.console import aside, prefill_status, remark
+from gemma4_cli.tools.lines import asks_in_vain
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -59,22 +61,20 @@ def send_waiting(chat: Chat, text: str = "") -> None:
 
 def answer(chat: Chat, chunks: "Generator[Chunk, None, None]") -> None:
     """Show a reply as it comes, and those that follow the results of tools."""
-    rounds, results = 0, []
+    results: list[dict[str, Any]] = []
     try:
-        while True:
+        for number in count(1):
             chunk, calls = _show(chat, chunks)
             if chunk is None or chunk.finish_reason != "tool_calls":
                 return
             if chat.tools is None:
-                name = plain(calls[-1]["function"]["name"])
-                remark(f"the model asks for the function {name}: there is none without --tool")
+                remark(asks_in_vain(calls))
                 return
-            rounds += 1
-            if rounds > chat.tools.most_rounds + 1:
+            answered = chat.tools.answer(calls, number)
+            if answered is None:
                 remark("it goes on asking for functions: say something, or /undo")
                 return
-            run = chat.tools.run if rounds <= chat.tools.most_rounds else chat.tools.refuse
-            results = fitting(chat, run(calls))
+            results = fitting(chat, answered)
             chunks = chat.session.send_messages(results, prefill_status)
     finally:
         _answer_open_calls(chat, results)

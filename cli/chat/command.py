@@ -4,17 +4,14 @@ With a terminal it is a conversation; without one, what is piped in is answered 
 """
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from gemma4_cli import options
-from gemma4_cli.attachments import attach_all, check_budget, content, fetched, kinds
-from gemma4_cli.console import prefill_status
+from gemma4_cli.attachments import attach_all, check_budget
 from gemma4_cli.media_order import in_order
-from gemma4_cli.models import open_model
-from gemma4_cli.once import answer
+from gemma4_cli.once import answer_once
 from gemma4_cli.piped import beside, read_stdin
 from gemma4_mlx.errors import InputError
 
@@ -42,18 +39,8 @@ def chat(
     mic: Annotated[
         bool, typer.Option("--mic", help="Speak instead of typing: Enter begins a recording.")
     ] = False,
-    tool: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--tool",
-            help="A Python file whose functions the model may ask for; may be repeated. "
-            "You are asked before one runs.",
-            readable=False,
-        ),
-    ] = None,
-    yes_tools: Annotated[
-        bool, typer.Option("--yes-tools", help="Run these functions without asking.")
-    ] = False,
+    tool: options.Tools = None,
+    yes_tools: options.YesTools = False,
     hide_thoughts: Annotated[
         bool, typer.Option("--hide-thoughts", help="Fold thoughts into one line.")
     ] = False,
@@ -103,8 +90,6 @@ def chat(
     for given, option in (
         (go_on, "--continue"),
         (mic, "--mic"),
-        (tool, "--tool"),
-        (yes_tools, "--yes-tools"),
         (hide_thoughts, "--hide-thoughts"),
         (vi, "--vi"),
     ):
@@ -113,17 +98,17 @@ def chat(
     question = beside(prompt) if prompt else read_stdin()
     if not question.strip() and not parts:
         raise InputError("the piped input is empty: give a question, a picture or a recording")
-    name, gemma, processor = open_model(model, ple, kinds(parts))
-
-    from gemma4_mlx.generation.session import ChatSession
-
-    session = ChatSession(
-        gemma,
-        processor,
+    answer_once(
+        question,
+        parts,
         system=system,
+        tool_files=tool or [],
+        yes_tools=yes_tools,
+        model=model,
+        ple=ple,
+        as_json=as_json,
         enable_thinking=enable_thinking,
         max_soft_tokens=image_tokens,
         kv_bits=kv_bits,
-        **settings,  # type: ignore[arg-type]
+        **settings,
     )
-    answer(session.send(content(fetched(parts), question), prefill_status), name, as_json)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from gemma4_cli.chat.ask import choose
+from gemma4_cli.ask import choose
 from gemma4_cli.chat.state import Chat, text_of, turns_of
 from gemma4_cli.console import remark, status
 

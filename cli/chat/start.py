@@ -49,11 +49,11 @@ def start(given: ChatOptions) -> None:
 
 def make_chat(given: ChatOptions) -> Chat:
     """The conversation, ready for its first message."""
-    from gemma4_cli.chat.ask import ask_before_running
+    from gemma4_cli.ask import ask_before_running
     from gemma4_cli.chat.commands import words
     from gemma4_cli.chat.line.line_editor import LineEditor
     from gemma4_cli.chat.sessions import saved
-    from gemma4_cli.chat.tools.runner import ToolRunner, load_all
+    from gemma4_cli.tools.runner import ToolRunner, load_all
 
     tools = load_all(given.tool_files)
     last: saved.Saved | None = None

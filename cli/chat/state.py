@@ -10,7 +10,7 @@ from gemma4_cli.attachments import Part
 
 if TYPE_CHECKING:
     from gemma4_cli.chat.line.line_editor import LineEditor
-    from gemma4_cli.chat.tools.runner import ToolRunner
+    from gemma4_cli.tools.runner import ToolRunner
     from gemma4_mlx.generation.session import ChatSession
     from gemma4_mlx.generation.stats import Stats
 

@@ -38,7 +38,7 @@ def listen(asked: "Options", outputs: Outputs, model: str | None, ple: options.P
     recording = Recording(Path("microphone"), name, called="the microphone")
     outputs.plan([recording])
     outputs.refuse_to_overwrite(recording)
-    gemma, processor = load_hearing(model, ple)
+    gemma, processor = load_hearing(model, ple, asked)
     work = Work(outputs, replace(asked, batch_size=1, window=asked.window or _WINDOW))
     sound = LiveSound()
     work.do([recording], gemma, processor, sound)

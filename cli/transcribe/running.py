@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from gemma4_cli import options
 from gemma4_cli.console import complain, notice, notices, plain, say, status
-from gemma4_cli.models import open_model
+from gemma4_cli.models import DEMO, open_model
 from gemma4_cli.transcribe.inputs import Found, Recording, of_file, shown
 from gemma4_cli.transcribe.outputs import Outputs
 from gemma4_cli.transcribe.progress import Progress
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from gemma4_mlx.speech.options import Options
     from gemma4_mlx.speech.recordings import Sound
     from gemma4_mlx.speech.transcript import Transcript
+
+_DEMO_KNOWS = (None, "English")  # the languages that the demo model was trained to be asked for
 
 
 def run(
@@ -42,17 +44,24 @@ def run(
     if there:
         notice(f"left out, for their transcripts are there: {there}")
     if waiting:
-        work.do(waiting, *load_hearing(model, ple))
+        work.do(waiting, *load_hearing(model, ple, asked))
     work.sum_up(found.total)
     return work.status
 
 
-def load_hearing(model: str | None, ple: options.PlePlacement) -> "tuple[Gemma4Model, Processor]":
+def load_hearing(
+    model: str | None, ple: options.PlePlacement, asked: "Options"
+) -> "tuple[Gemma4Model, Processor]":
     """The model, which must be one that hears."""
     from gemma4_mlx.speech.recordings import require_audio
 
-    _, gemma, processor = open_model(model, ple, ["audio"])
+    name, gemma, processor = open_model(model, ple, ["audio"])
     require_audio(gemma)
+    if name == DEMO and (asked.prompt or asked.translate_to or asked.language not in _DEMO_KNOWS):
+        notice(
+            "the demo model writes English digits down and knows no other instruction: what comes "
+            "of --prompt, --language and --translate-to is no use"
+        )
     return gemma, processor
 
 

@@ -4,9 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gemma4_mlx.processing.images import load_image
 from gemma4_mlx.processing.messages import read_messages
-from gemma4_mlx.processing.waveform import load_waveform
 
 Message = Mapping[str, Any]
 
@@ -39,9 +37,14 @@ def _held(part: Any, sampling_rate: int, notices: list[str]) -> Any:
     if not isinstance(source, str | os.PathLike | bytes):
         return part
     rest = {key: value for key, value in part.items() if key not in (kind, "path", "url")}
+    # What reads pictures and sound is imported with the first of them: text needs none of it.
     if kind == "image":
+        from gemma4_mlx.processing.images import load_image
+
         return {**rest, "image": load_image(source, notices)}
     if kind == "audio":
+        from gemma4_mlx.processing.waveform import load_waveform
+
         waveform = load_waveform(source, sampling_rate)
         notices += waveform.notices
         return {**rest, "audio": waveform.samples}

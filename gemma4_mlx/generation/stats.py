@@ -26,6 +26,7 @@ class Stats:
 
     @property
     def prefill_tps(self) -> float:
+        """Rate at which the part of the prompt was read that was not in the cache."""
         return _rate(self.prefilled_tokens, self.prefill_seconds)
 
     @property

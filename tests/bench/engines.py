@@ -83,6 +83,17 @@ def mlx_vlm(path: Path) -> Tokens:
     return tokens
 
 
+def wait_for(engine: str) -> None:
+    """Wait for the step that a loop has queued ahead of the token it gave last."""
+    if engine == "mlx-lm":
+        from mlx_lm.generate import generation_stream
+    elif engine == "mlx-vlm":
+        from mlx_vlm.generate.common import generation_stream
+    else:
+        generation_stream = None  # the default stream
+    mx.synchronize(generation_stream)
+
+
 OURS = ("ours", "compiled")
 ENGINES: dict[str, Callable[[Path], Tokens]] = {
     "ours": ours,

@@ -28,7 +28,7 @@ from typing import Any, NoReturn
 import mlx.core as mx
 
 from tests.bench import graph
-from tests.bench.engines import ENGINES, Tokens
+from tests.bench.engines import ENGINES, Tokens, wait_for
 from tests.bench.processes import sample
 
 # Below are ids of control tokens and placeholders, in every checkpoint of this folder.
@@ -53,7 +53,7 @@ def main() -> None:
     tokens = ENGINES[options.engine](options.checkpoint)
     prompts = [prompt(length, vocabulary) for length in options.prompts]
     if options.what == "pieces":
-        _pieces(tokens, prompts[0], options.tokens)
+        _pieces(options.engine, tokens, prompts[0], options.tokens)
     if options.what == "operations":
         figures = [_operations(tokens, ids) for ids in prompts]
     elif options.what == "prefill":
@@ -147,16 +147,22 @@ def _speed(tokens: Tokens, ids: Sequence[int], count: int) -> dict[str, Any]:
     }
 
 
-def _pieces(tokens: Tokens, ids: Sequence[int], count: int) -> NoReturn:
-    """Decode when told to, until nobody tells any more."""
+def _pieces(engine: str, tokens: Tokens, ids: Sequence[int], count: int) -> NoReturn:
+    """Decode when told to, until nobody tells any more.
+
+    What is queued ahead belongs to the piece that queued it: left running, it would slow the next
+    engine's turn down and be had for nothing in this one's own.
+    """
     steps = tokens(ids, WARM_UP + count + 1)
     for _ in range(WARM_UP):
         next(steps)
+    wait_for(engine)
     print(json.dumps({"seconds": 0.0}), flush=True)
     for line in sys.stdin:
         start = time.perf_counter()
         for _ in range(int(line)):
             next(steps)
+        wait_for(engine)
         print(json.dumps({"seconds": time.perf_counter() - start}), flush=True)
     _leave()
 

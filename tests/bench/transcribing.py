@@ -92,9 +92,7 @@ def _child(*arguments: object) -> Any:
     """What a process of its own prints."""
     print("transcribing", *arguments, file=sys.stderr)
     command = [sys.executable, "-m", "tests.bench.transcribing", *map(str, arguments)]
-    done = subprocess.run(
-        command, stdout=subprocess.PIPE, text=True, check=True, env=environment()
-    )
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment())
     return json.loads(done.stdout)
 
 

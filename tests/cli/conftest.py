@@ -1,5 +1,6 @@
 """The command line in this process, with a tiny model that says what it is told."""
 
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,13 @@ from tests.generation.tiny_tokenizer import tiny_tokenizer
 from tests.speech.scripted import hear, noise
 
 TOKENIZER = tiny_tokenizer()
+
+
+class Keyboard(io.StringIO):
+    """Stands for a terminal's input."""
+
+    def isatty(self) -> bool:
+        return True
 
 
 @dataclass
@@ -98,3 +106,17 @@ def recording(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def sessions(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The ChatSessions that were made."""
+    made: list[Any] = []
+
+    class Noted(session.ChatSession):
+        def __init__(self, *args: Any, **settings: Any):
+            super().__init__(*args, **settings)
+            made.append(self)
+
+    monkeypatch.setattr(session, "ChatSession", Noted)
+    return made

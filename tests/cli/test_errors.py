@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from gemma4_cli import generate as generate_command
+from gemma4_cli import once
 from gemma4_cli.__main__ import main
 from tests.generation.tiny_model import picture
 
@@ -153,7 +153,7 @@ def test_a_bug_is_one_line_and_says_how_to_see_more(
     def broken(*_args: Any) -> None:
         raise ZeroDivisionError("oops")
 
-    monkeypatch.setattr(generate_command, "open_model", broken)
+    monkeypatch.setattr(once, "open_model", broken)
     one_line(gemma4("generate", "Hi"), "ZeroDivisionError", "oops", "GEMMA4_TRACEBACK=1")
     monkeypatch.setenv("GEMMA4_TRACEBACK", "1")
     with pytest.raises(ZeroDivisionError):
@@ -164,7 +164,7 @@ def test_ctrl_c_is_130(gemma4: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_args: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(generate_command, "open_model", interrupted)
+    monkeypatch.setattr(once, "open_model", interrupted)
     result = gemma4("generate", "Hi")
     assert (result.status, result.out, result.err) == (130, "", "")
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from gemma4_cli import piped
-from gemma4_mlx.generation import stream
+from gemma4_mlx.generation import session
 from tests.generation.tiny_model import picture
 
 Run = Callable[..., Any]
@@ -23,13 +23,13 @@ Run = Callable[..., Any]
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The messages that generate was asked to answer."""
     seen: list[Any] = []
-    answer = stream.stream_generate
+    answer = session.ChatSession.send_messages
 
-    def noted(model: Any, processor: Any, messages: Any, **settings: Any) -> Any:
-        seen.append(messages)
-        return answer(model, processor, messages, **settings)
+    def noted(self: session.ChatSession, messages: Any, *rest: Any) -> Any:
+        seen.append([*self.messages, *messages])
+        return answer(self, messages, *rest)
 
-    monkeypatch.setattr(stream, "stream_generate", noted)
+    monkeypatch.setattr(session.ChatSession, "send_messages", noted)
     return seen
 
 
@@ -113,7 +113,7 @@ def test_piped_chat_answers_as_json(
     assert timings["time_to_first_token"] >= timings["prefill_seconds"] > 0
 
 
-@pytest.mark.parametrize("option", [["--continue"], ["--mic"], ["--tool", "f.py"]])
+@pytest.mark.parametrize("option", [["--continue"], ["--mic"], ["--hide-thoughts"], ["--vi"]])
 def test_what_needs_a_terminal_says_so(
     gemma4: Run, says: Run, monkeypatch: pytest.MonkeyPatch, option: list[str]
 ) -> None:

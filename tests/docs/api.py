@@ -22,6 +22,7 @@ from signatures and docstrings; `help(gemma4_mlx.load)` shows the whole docstrin
 SECTIONS: dict[str, tuple[str, ...]] = {
     "Loading": ("load", "load_model"),
     "Generating": ("generate", "stream_generate", "batch_generate", "ChatSession"),
+    "What a reply is made of": ("Chunk", "Reply", "Stats"),
     "Transcribing": ("transcribe", "transcribe_segments", "Transcript", "Segment"),
     "Errors": (
         "Gemma4Error",

@@ -25,7 +25,7 @@ def media() -> list[Claim]:
     budget = settings.video.frames.max_soft_tokens
     return [
         Claim(
-            "a second of sound is 25 tokens, 30 seconds are 750 and the most",
+            "a second of sound is 25 tokens; 30 seconds are 750, which is the most",
             "model card",
             f"{audio_token_count(rate)} and {audio_token_count(30 * rate)}; longer recordings are "
             "cut into windows by `gemma4 transcribe` and refused elsewhere",

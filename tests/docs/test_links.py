@@ -94,7 +94,7 @@ def test_commands_and_options_exist(file: Path) -> None:
 
 
 # Options of our own tools (tests.bench, tests.parity) that pages name by themselves.
-FOREIGN = {"--only", "--small", "--folder", "--write"}
+FOREIGN = {"--families", "--only", "--small", "--folder", "--write"}
 
 
 @page

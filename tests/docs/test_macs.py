@@ -44,3 +44,9 @@ def test_by_hand() -> None:
     assert macs.plan(A4B, "small").bytes_in_use > 16 * macs.GIB * macs.SHARE
     assert macs.choice(A4B, 16) is None and macs.choice(BIG, 24) is None
     assert macs.choice(E2B, 8) == ("8bit", 131_072)
+
+
+def test_downloads() -> None:
+    """Two bytes a parameter: the released files are in bfloat16."""
+    said = re.findall(r"^\| `(\w+)` \| google/\S+ \| ([\d.]+) GB \|", README, flags=re.MULTILINE)
+    assert dict(said) == {m.alias: f"{2 * m.parameters.total / 1e9:.1f}" for m in MODELS}

@@ -97,9 +97,7 @@ def test_rows_end_at_their_own_limit_and_where_they_are_told() -> None:
     model = tiny_model("e2b", TOKENIZER)
     sampler = Rows(["one two three four"] * 3)
     stops = [lambda ids: ids[-1] == sampler.ids[0][2]] * 3
-    found = generate_rows(
-        model[0], prompts(model, 3), sampler, limits=[2, 50, 1], stops=stops
-    )
+    found = generate_rows(model[0], prompts(model, 3), sampler, limits=[2, 50, 1], stops=stops)
     assert found == [sampler.ids[0][:2], sampler.ids[0][:3], sampler.ids[0][:1]]
 
 

@@ -59,9 +59,7 @@ def test_every_digit_is_in_a_window_and_times_are_right(seed: int) -> None:
 
 
 @pytest.mark.slow
-def test_batches_hear_what_one_window_hears(
-    demo: Any, minute: Joined, heard: Transcript
-) -> None:
+def test_batches_hear_what_one_window_hears(demo: Any, minute: Joined, heard: Transcript) -> None:
     assert transcribe(*demo, minute.samples, batch_size=1) == heard
 
 

@@ -77,8 +77,6 @@ def test_digits_at_random() -> None:
                     text[place] = draw.choice("xyz")
         left[-1], right[0] = left[-1][:2], right[0][2:] or "o"
         off = draw.uniform(0.85, 1.15)
-        found = merge(
-            " ".join(left), " ".join(right), shared / 40 * off, shared / len(right) * off
-        )
+        found = merge(" ".join(left), " ".join(right), shared / 40 * off, shared / len(right) * off)
         right_length += len(f"{found.left} {found.right}".split()) == 60
     assert right_length >= 294

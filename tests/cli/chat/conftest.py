@@ -1,19 +1,10 @@
-"""A keyboard that types what a test says, and the sessions that a chat makes."""
+"""A keyboard that types what a test says."""
 
-import io
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 
-from gemma4_mlx.generation import session as session_module
-
-
-class Keyboard(io.StringIO):
-    """Stands for a terminal's input."""
-
-    def isatty(self) -> bool:
-        return True
+from tests.cli.conftest import Keyboard
 
 
 @pytest.fixture
@@ -37,17 +28,3 @@ def types(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
         return prompts
 
     return set_lines
-
-
-@pytest.fixture
-def sessions(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The ChatSessions that were made."""
-    made: list[Any] = []
-
-    class Noted(session_module.ChatSession):
-        def __init__(self, *args: Any, **settings: Any):
-            super().__init__(*args, **settings)
-            made.append(self)
-
-    monkeypatch.setattr(session_module, "ChatSession", Noted)
-    return made

@@ -20,15 +20,6 @@ from tests.cli.chat.pulse import missing, software_microphone
 ROOT = Path(__file__).parents[3]
 DEMO = ROOT / "notebooks" / "demo_model"
 COLUMNS, LINES = 92, 26
-WEATHER = '''
-def get_weather(city: str) -> str:
-    """Get the weather.
-
-    Args:
-        city: City name
-    """
-    return "sunny"
-'''
 
 
 def main() -> None:
@@ -40,7 +31,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         home = Path(name)
         shutil.copy(DEMO / "scene.png", home / "photo.png")
-        (home / "weather.py").write_text(WEATHER)
+        shutil.copy(DEMO / "weather.py", home)
         converse(home, output)
 
 
@@ -60,7 +51,7 @@ def converse(home: Path, output: Path) -> None:
             )
         )
         talk.wait_for("Ctrl-D leaves", "\n>")
-        talk.enter("What is the weather in Paris?")
+        talk.enter("What is the weather in London?")
         talk.wait_for("run get_weather?", "[a]lways")
         talk.enter("y")
         turns(talk, 2)

@@ -291,3 +291,16 @@ def test_a_model_without_ears(gemma4: Run, says: Run, types: Run, line: str) -> 
     result = gemma4("chat", "-m", "31b")
     assert result.status == 0 and "cannot hear" in result.err
     assert gemma4("chat", "-m", "31b", "--mic").status == 1
+
+
+@pytest.mark.parametrize("line", ["/mic", "/voice on"])
+def test_without_the_microphones_library(
+    gemma4: Run, says: Run, types: Run, monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    """What is missing is said at once, not after a request to speak."""
+    says()
+    types(line)
+    monkeypatch.setitem(sys.modules, "sounddevice", None)
+    result = gemma4("chat", "-m", "tiny")
+    assert result.status == 0 and "gemma4-mlx[mic]" in result.err
+    assert "Enter" not in result.err.replace("Alt-Enter", "") and "Enter" not in result.out

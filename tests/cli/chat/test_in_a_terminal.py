@@ -14,16 +14,6 @@ SCENE = (DEMO / "scene.txt").read_text().strip()
 WHO = "I am the Gemma 4 demo model"
 PROMPT = "> "
 
-WEATHER = '''
-def get_weather(city: str) -> str:
-    """Get the weather.
-
-    Args:
-        city: City name
-    """
-    return "sunny"
-'''
-
 
 def ready(talk: Program) -> None:
     talk.wait_for("Ctrl-D leaves", "\n>")
@@ -137,20 +127,19 @@ def test_saved_here_and_loaded_there(tmp_path: Path) -> None:
 
 
 def test_a_tool_runs_after_a_yes(tmp_path: Path) -> None:
-    (tmp_path / "weather.py").write_text(WEATHER)
-    with gemma4("chat", "-m", "demo", "--tool", tmp_path / "weather.py", home=tmp_path) as talk:
+    with gemma4("chat", "-m", "demo", "--tool", DEMO / "weather.py", home=tmp_path) as talk:
         ready(talk)
-        talk.enter("What is the weather in Paris?")
-        talk.wait_for("get_weather(city='Paris')", "run get_weather?", "[a]lways")
+        talk.enter("What is the weather in London?")
+        talk.wait_for("get_weather(city='London')", "run get_weather?", "[a]lways")
         talk.enter("n")
         talk.wait_for("get_weather was not run")
         talk.wait_for("tokens/s", times=2)
         talk.enter("/clear")
         talk.wait_for("forgotten")
-        talk.enter("What is the weather in Paris?")
+        talk.enter("What is the weather in London?")
         talk.wait_for("run get_weather?", "[a]lways", times=2)
         talk.enter("y")
-        talk.wait_for("get_weather gave sunny", "The weather in Paris is sunny.")
+        talk.wait_for("get_weather gave sunny", "The weather in London is sunny.")
         leave(talk)
 
 

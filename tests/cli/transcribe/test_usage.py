@@ -86,3 +86,23 @@ def test_help_says_what_times_are(gemma4: Run) -> None:
     for option in ("--output-dir", "--output-template", "--max-line-width", "--max-line-count"):
         assert option in words
     assert "--start" in words and "--end" in words and "txt|srt|vtt|tsv|json|all" in words
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--prompt", "Ada"], True),
+        (["--translate-to", "German"], True),
+        (["--language", "fr"], True),
+        (["--language", "en"], False),
+        ([], False),
+    ],
+)
+def test_the_demo_takes_no_instructions(
+    gemma4: Run, says: Run, recording: Run, options: list[str], told: bool
+) -> None:
+    for model in ("demo", "tiny"):
+        says("one")
+        result = gemma4("transcribe", recording(), "-m", model, *options)
+        assert result.status == 0 and "one" in result.out
+        assert ("the demo model" in result.err) == (told and model == "demo")

@@ -6,7 +6,7 @@ asked about is shown whole, however long, since what is approved must have been 
 bounded by that of a reply); a call that runs unasked, and every result, is shortened.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 _SHORT = 120  # characters of a value that is shortened
@@ -34,6 +34,12 @@ def whole_call(name: str, arguments: Mapping[str, Any]) -> str:
         rows.append(f"\n{' ' * len(begin)}".join([begin + repr(pieces[0]), *map(repr, pieces[1:])]))
         rows[-1] += ","
     return "\n".join([*rows, ")"])
+
+
+def asks_in_vain(calls: Sequence[Mapping[str, Any]]) -> str:
+    """What to say of calls where the model was given no functions."""
+    name = word(calls[-1]["function"]["name"])
+    return f"the model asks for the function {name}: there is none without --tool"
 
 
 def word(text: str) -> str:

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gemma4_cli.chat.tools.runner import ToolRunner, left_behind, load_all, load_tools
-from gemma4_cli.chat.tools.thread import leave
+from gemma4_cli.tools.runner import ToolRunner, left_behind, load_all, load_tools
+from gemma4_cli.tools.thread import leave
 from gemma4_mlx.errors import InputError
 from gemma4_mlx.generation import session as session_module
 from gemma4_mlx.generation.session import ChatSession
@@ -482,7 +482,7 @@ def test_a_tool_that_hangs_does_not_keep_the_process(write: Callable[..., Path],
     )
     code = (
         "import atexit, sys; from pathlib import Path; "
-        "from gemma4_cli.chat.tools import runner, thread; atexit.register(print, 'bye'); "
+        "from gemma4_cli.tools import runner, thread; atexit.register(print, 'bye'); "
         f"r = runner.ToolRunner(runner.load_tools(Path({str(file)!r})), ask=None, timeout=0.3); "
         "print(r.run([{'id': '1', 'function': {'name': 'f', 'arguments': {}}}])[0]['content']); "
         "sys.exit(thread.leave(5))"

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from gemma4_cli.chat.tools.files import by_name, file_of, line_in, load_all, load_tools
-from gemma4_cli.chat.tools.lines import call_line, plain_line, printed_lines, whole_call, word
-from gemma4_cli.chat.tools.thread import Apart, leave, left_behind, run_apart
 from gemma4_cli.console import remark, status
+from gemma4_cli.tools.files import by_name, file_of, line_in, load_all, load_tools
+from gemma4_cli.tools.lines import call_line, plain_line, printed_lines, whole_call, word
+from gemma4_cli.tools.thread import Apart, leave, left_behind, run_apart
 from gemma4_mlx.errors import InputError
 from gemma4_mlx.tools import Tool, result_text
 
@@ -41,9 +41,11 @@ class ToolRunner:
 
     ``ask`` is given the text of a question, after the whole call has been shown, and answers
     whether the tool may run; "always" holds for this tool as long as the runner lives. With None
-    nothing is asked. A tool gets ``timeout`` seconds. ``most_rounds`` is how many replies to one
-    message may be answered with ``run``; then comes ``refuse``, so that the model says what it has.
-    InputError for two tools of one name and for limits out of range.
+    nothing is asked. A tool gets ``timeout`` seconds. Ctrl-C stops the tool that runs and every
+    call after it, and the model is told; with ``interrupt_ends`` it is raised instead.
+    ``most_rounds`` is how many replies to one message may be answered with ``run``; then comes
+    ``refuse``, so that the model says what it has. InputError for two tools of one name and for
+    limits out of range.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class ToolRunner:
         ask: Callable[[str], Answer] | None,
         timeout: float = 60.0,
         most_rounds: int = 8,
+        interrupt_ends: bool = False,
     ):
         if not 0 < timeout < math.inf:
             raise InputError(f"timeout is {timeout!r:.60}, expected a number of seconds above 0")
@@ -60,14 +63,13 @@ class ToolRunner:
             raise InputError(f"most_rounds is {most_rounds!r:.60}, expected at least 1")
         self.tools = by_name(tools)
         self.timeout, self.most_rounds = timeout, most_rounds
-        self._ask = ask
+        self._ask, self._interrupt_ends = ask, interrupt_ends
         self._always: set[str] = set()
 
     def run(self, tool_calls: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """The results of a reply's calls, in their order, as messages for ``send_messages``.
 
-        Ctrl-C stops the tool that runs, or the question, and every call after it. Nothing that a
-        tool or a call does is raised here.
+        Nothing that a tool or a call does is raised here.
         """
         stopped = False
         results = []
@@ -77,11 +79,24 @@ class ToolRunner:
                 try:
                     content = self._result(name, given or {})
                 except KeyboardInterrupt:
+                    if self._interrupt_ends:
+                        raise
                     stopped = True
                     running = "; it may still run" if name in left_behind() else ""
                     remark(f"{word(name)} {_STOPPED}{running}")
             results.append(_message(call, _error(_STOPPED) if stopped else content))
         return results
+
+    def answer(
+        self, tool_calls: Sequence[Mapping[str, Any]], number: int
+    ) -> list[dict[str, Any]] | None:
+        """The results for the calls of the ``number``-th reply to a message, counted from 1.
+
+        After ``most_rounds`` the calls are refused; None: the model goes on asking nevertheless.
+        """
+        if number > self.most_rounds + 1:
+            return None
+        return (self.run if number <= self.most_rounds else self.refuse)(tool_calls)
 
     def refuse(self, tool_calls: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Results that say that no more calls are run for this message."""
