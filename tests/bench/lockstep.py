@@ -1,8 +1,8 @@
-"""All engines on one checkpoint at the same time, a few tokens each in turn.
+"""All engines on one checkpoint at the same time, some tokens each in turn.
 
 The speed of a shared machine drifts by a third within minutes, which is more than what the engines
 differ by when most of a step is reading weights. So every engine is loaded once in a process of
-its own and waits; then each decodes a few tokens, and again, each turn beginning with another one.
+its own and waits; then each decodes some tokens, and again, each turn beginning with another one.
 A ratio is the median over the turns of the ratios within a turn.
 """
 
@@ -17,9 +17,10 @@ from typing import Any
 
 from tests.bench.side_by_side import BenchError, Job, Results, checkpoint, environment
 
-# Tokens in a row: enough for a queue of steps to fill, few enough for turns to be short.
-PIECE = 4
-TURNS = 15
+# Tokens in a row: so many that the first, before which nothing is queued, counts for little, and
+# so few that turns are short.
+PIECE = 16
+TURNS = 8
 
 
 def decode(job: Job, engines: Sequence[str], turns: int, folder: Path) -> Results:
