@@ -63,15 +63,16 @@ def _load_tools(files: Sequence[Path], yes: bool, as_json: bool) -> "list[Tool]"
         if yes:
             raise InputError("--yes-tools runs the functions of --tool: give a file with some")
         return []
+
+    from gemma4_cli.tools.runner import load_all
+
+    tools = load_all(files)
     if not (yes or as_json or _somebody_is_there()):
         raise InputError(
             "nobody can be asked here whether a function may run: --yes-tools runs them unasked, "
             "--json gives the calls and runs none"
         )
-
-    from gemma4_cli.tools.runner import load_all
-
-    return load_all(files)
+    return tools
 
 
 def _somebody_is_there() -> bool:

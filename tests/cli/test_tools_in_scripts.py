@@ -108,6 +108,7 @@ def test_nobody_to_ask(
 ) -> None:
     result = gemma4(*command, "--tool", tools)
     one_line(result, "--yes-tools", "--json")
+    one_line(gemma4(*command, "--tool", tools.with_name("nothere.py")), "nothere.py cannot be read")
     assert loaded == []
 
 
