@@ -85,7 +85,7 @@ def convert(
     force: Annotated[bool, typer.Option("--force", help="Replace a checkpoint at DEST.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print all figures as JSON.")] = False,
 ) -> None:
-    """Convert a checkpoint to MLX, quantized by a recipe. Its directory is the last line on stdout."""
+    """Convert a checkpoint to MLX, quantized by a recipe. Its directory is stdout's last line."""
     _refuse_conflicts(recipe, bits, group_size, mode, dtype)
     if plan_only and (report or report_text or check):
         raise typer.BadParameter("--plan writes nothing: there is nothing to check or report on")

@@ -108,7 +108,13 @@ def test_nobody_to_ask(
 ) -> None:
     result = gemma4(*command, "--tool", tools)
     one_line(result, "--yes-tools", "--json")
-    one_line(gemma4(*command, "--tool", tools.with_name("nothere.py")), "nothere.py cannot be read")
+    assert loaded == []
+
+
+def test_a_file_that_is_not_there_is_told_before_that(
+    gemma4: Run, loaded: list[str], command: tuple[str, ...], tmp_path: Path
+) -> None:
+    one_line(gemma4(*command, "--tool", tmp_path / "nothere.py"), "nothere.py cannot be read")
     assert loaded == []
 
 
