@@ -87,7 +87,7 @@ Tools = Annotated[
         "--tool",
         metavar="FILE.py",
         help="A Python file whose functions the model may ask for; may be repeated. "
-        "You are asked before one runs.",
+        "At a terminal you are asked before one runs.",
         readable=False,
     ),
 ]
@@ -95,6 +95,7 @@ YesTools = Annotated[bool, typer.Option("--yes-tools", help="Run these functions
 Json = Annotated[
     bool,
     typer.Option(
-        "--json", help="Print text, thought, tool calls, usage and timings as one JSON object."
+        "--json",
+        help="Print text, thought, tool calls and results, usage and timings as one JSON object.",
     ),
 ]

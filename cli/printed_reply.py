@@ -4,6 +4,8 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from gemma4_cli.console import notice, notices, say, think
 from gemma4_cli.tools.lines import asks_in_vain
 
@@ -14,7 +16,10 @@ if TYPE_CHECKING:
 
 
 def print_text(chunks: "Iterable[Chunk]", has_tools: bool) -> None:
-    """The text as it comes; thoughts beside it on stderr. Each reply begins a line of its own."""
+    """The text as it comes; thoughts beside it on stderr. Each reply begins a line of its own.
+
+    Ends the command with status 1 where the last reply is a call that nobody answers.
+    """
     thought = text = ""
     calls: list[dict[str, Any]] = []
     for chunk in chunks:
@@ -34,6 +39,8 @@ def print_text(chunks: "Iterable[Chunk]", has_tools: bool) -> None:
     if calls and not has_tools:
         notice(asks_in_vain(calls))
     _tell_of_the_end(chunk)
+    if chunk.finish_reason == "tool_calls":
+        raise typer.Exit(1)
 
 
 def print_json(chunks: "Iterable[Chunk]", model: str, session: "ChatSession") -> None:

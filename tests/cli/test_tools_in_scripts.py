@@ -96,7 +96,7 @@ def test_a_model_that_goes_on_asking(
     rounds = 8
     says(*[CALL] * (rounds + 2))
     result = gemma4(*command, "--tool", tools, "--yes-tools")
-    assert result.err.count("the model calls") == rounds
+    assert result.status == 1 and result.err.count("the model calls") == rounds
     assert "not run after 8 rounds" in result.err
     assert result.err.splitlines()[-1] == (
         "gemma4: it goes on asking for functions, so this is all it says"
@@ -163,4 +163,4 @@ def test_a_call_without_tools_is_told(gemma4: Run, says: Run, command: tuple[str
     says(CALL)
     result = gemma4(*command)
     told = "gemma4: the model asks for the function double: there is none without --tool\n"
-    assert (result.status, result.out, result.err) == (0, "", told)
+    assert (result.status, result.out, result.err) == (1, "", told)
