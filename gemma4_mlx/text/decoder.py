@@ -12,9 +12,14 @@ from gemma4_mlx.config import SLIDING, LayerKind, TextConfig
 from gemma4_mlx.layer_plan import LayerPlan, plan_layers
 from gemma4_mlx.nn.masks import Mask, attention_mask
 from gemma4_mlx.nn.norms import RMSNorm
-from gemma4_mlx.text.attend import on_metal
 from gemma4_mlx.text.attention import Attention, KeysValues
-from gemma4_mlx.text.fused import Beginning, Contents, FusedStep
+from gemma4_mlx.text.fused import (
+    Beginning,
+    Contents,
+    FusedStep,
+    can_compile,
+    steps_before_compiling,
+)
 from gemma4_mlx.text.kv_cache import KVCache, LayerCache
 from gemma4_mlx.text.mlp import MLP
 from gemma4_mlx.text.moe import (
@@ -115,7 +120,7 @@ class Decoder(nn.Module):
                 config.hidden_size_per_layer_input, config.rms_norm_eps
             )
         self._last_owner = max(row.index for row in self.plan if row.kv_donor is None)
-        self.compile_steps = on_metal()
+        self.compile_steps = can_compile()
         self._fused: FusedStep | None = None
         # All that it was made from, or that it could not be made from; no parameters.
         self._fused_from: Contents | None = None
@@ -192,7 +197,8 @@ class Decoder(nn.Module):
         """
         if self._fused_from is None or (may_have_changed and self._fused_from != self._contents()):
             fusible = all(map(_is_fusible, self.layers))
-            self._fused = FusedStep(self, compiled=self.compile_steps) if fusible else None
+            compile_after = steps_before_compiling() if self.compile_steps else None
+            self._fused = FusedStep(self, compile_after=compile_after) if fusible else None
             self._fused_from = self._contents()  # with the views that fusing has put in
         return self._fused
 

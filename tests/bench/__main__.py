@@ -16,8 +16,6 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-import mlx.core as mx
-
 from gemma4_mlx.released import RELEASED
 from tests.bench import (
     conversion,
@@ -107,7 +105,7 @@ def _operations(options: argparse.Namespace) -> Iterator[str]:
 
 
 def _host(options: argparse.Namespace) -> Iterator[str]:
-    if options.engines is None and mx.default_device() == mx.cpu:  # on a GPU ours is compiled
+    if options.engines is None:
         options = argparse.Namespace(**vars(options) | {"engines": [*OURS, *PEERS]})
     measures = (
         Measure("host, ms a token", "host", milliseconds),
@@ -122,14 +120,13 @@ def _host(options: argparse.Namespace) -> Iterator[str]:
 
 
 def _decode(options: argparse.Namespace) -> Iterator[str]:
-    """Rounds are short here, and what differs is little: turns of lockstep.py."""
+    """What differs is little: each round is some turns of lockstep.py."""
     engines = options.engines or ["ours", *PEERS]
-    turns = lockstep.TURNS * options.rounds
     measured = []
     for scale in options.scales or ["narrow", "small"]:
         for family in options.families:
             job = Job(family, scale, "pieces", _prompts(options, SHORT)[:1])
-            measured.append((job, lockstep.decode(job, engines, turns, options.folder)))
+            measured.append((job, lockstep.decode(job, engines, options.rounds, options.folder)))
     return table(measured, (Measure("tokens a second", "decode_tps", rate),), engines)
 
 

@@ -1,9 +1,10 @@
 """All engines on one checkpoint at the same time, some tokens each in turn.
 
 The speed of a shared machine drifts by a third within minutes, which is more than what the engines
-differ by when most of a step is reading weights. So every engine is loaded once in a process of
-its own and waits; then each decodes some tokens, and again, each turn beginning with another one.
-A ratio is the median over the turns of the ratios within a turn.
+differ by when most of a step is reading weights. So every engine is loaded in a process of its own
+and waits; then each decodes some tokens, and again, each turn beginning with another one. Where the
+weights come to lie in memory makes a process some percent faster or slower for all its life, so
+every round loads all engines anew. A ratio is the median over the turns of all rounds.
 """
 
 import json
@@ -20,40 +21,47 @@ from tests.bench.side_by_side import BenchError, Job, Results, checkpoint, envir
 # Tokens in a row: so many that the first, before which nothing is queued, counts for little, and
 # so few that turns are short.
 PIECE = 16
-TURNS = 8
+TURNS = 4  # of a round
 
 
-def decode(job: Job, engines: Sequence[str], turns: int, folder: Path) -> Results:
+def decode(job: Job, engines: Sequence[str], rounds: int, folder: Path) -> Results:
     """Tokens a second of every turn, as ``decode_tps``; an engine that fails is left out."""
     results = Results()
-    with tempfile.TemporaryDirectory(dir=folder, prefix="bench-") as name, ExitStack() as stack:
+    with tempfile.TemporaryDirectory(dir=folder, prefix="bench-") as name:
         path = checkpoint(job, Path(name))
+        for number in range(rounds):
+            first = number % len(engines)
+            _round(job, (*engines[first:], *engines[:first]), number, path, results)
+    return results
+
+
+def _round(job: Job, engines: Sequence[str], number: int, path: Path, results: Results) -> None:
+    prompt = job.prompts[0]
+    with ExitStack() as stack:
         running: dict[str, _Engine] = {}
         for engine in engines:
-            print(f"{job.family} {job.scale}: loading {engine}", file=sys.stderr)
+            print(f"{job.family} {job.scale}, round {number + 1}: {engine}", file=sys.stderr)
             try:
-                running[engine] = stack.enter_context(_Engine(engine, path, job.prompts[0], turns))
+                running[engine] = stack.enter_context(_Engine(engine, path, prompt))
             except BenchError as error:
                 print(f"{engine}: {error}", file=sys.stderr)
         names = list(running)
-        for number in range(turns):
-            first = number % len(names)
+        for turn in range(TURNS):
+            first = turn % len(names)
             for engine in (*names[first:], *names[:first]):
-                seconds = running[engine].decode()
-                figures = {"prompt": job.prompts[0], "decode_tps": PIECE / seconds}
-                results.add(engine, number, [figures])
-    return results
+                figures = {"prompt": prompt, "decode_tps": PIECE / running[engine].decode()}
+                results.add(engine, number * TURNS + turn, [figures])
 
 
 class _Engine:
     """A process that decodes ``PIECE`` tokens whenever it is told to."""
 
-    def __init__(self, engine: str, path: Path, prompt: int, turns: int):
+    def __init__(self, engine: str, path: Path, prompt: int):
         self.name = engine
         self.process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "tests.bench.measure", engine, str(path), "pieces"),
-                *("--prompts", str(prompt), "--tokens", str(PIECE * turns)),
+                *("--prompts", str(prompt), "--tokens", str(PIECE * TURNS)),
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

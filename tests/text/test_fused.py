@@ -1,7 +1,6 @@
 """A single token through the fused layers gives what it gives through the ordinary ones."""
 
 from collections.abc import Callable
-from types import FunctionType
 from typing import Any
 
 import mlx.core as mx
@@ -14,7 +13,9 @@ from gemma4_mlx import load_model
 from gemma4_mlx.model import Gemma4Model
 from gemma4_mlx.nn.norms import RMSNorm
 from gemma4_mlx.text.decoder import Decoder
-from gemma4_mlx.text.fused import FusedStep
+from gemma4_mlx.text.fused import FusedStep, compiling
+from gemma4_mlx.text.fused.compiling import AS_IT_IS, COMPILED
+from gemma4_mlx.text.fused.linear import both, project_both
 from tests import goldens
 from tests.reference import families
 from tests.text.models import build, ids, randomize
@@ -118,12 +119,13 @@ def test_packed_weights(family, packing, monkeypatch) -> None:
     assert_same(packed(model_of(family), PACKINGS[packing]), monkeypatch)
 
 
-@pytest.mark.slow  # MLX builds its kernels with a C++ compiler
-@pytest.mark.parametrize("family", ["e2b", "26b"])
-def test_compiled(family, monkeypatch) -> None:
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("family", families.FAMILIES)
+def test_compiled_or_not(family, compiled, monkeypatch) -> None:
     model = load_model(goldens.checkpoint(family), ple="flash")
-    model.language_model.compile_steps = True
+    model.language_model.compile_steps = compiled
     assert_same(model, monkeypatch)
+    assert model.language_model._fused.way is (COMPILED if compiled else AS_IT_IS)
 
 
 def test_parameters_are_what_they_were() -> None:
@@ -204,17 +206,71 @@ def test_it_is_made_once(monkeypatch) -> None:
     assert model.language_model._fused is made
 
 
-def test_compiling_may_be_asked_for_later() -> None:
+def test_compiling_may_be_asked_for_later(monkeypatch) -> None:
     model = model_of("31b")
     for compiled in (False, True, False):
         model.language_model.compile_steps = compiled
-        model(ids(3), cache=model.make_cache())
-        functions = model.language_model._fused.functions.values()
-        assert all((type(function) is FunctionType) != compiled for function in functions)
+        replies(model, True, monkeypatch)
+        assert model.language_model._fused.way is (COMPILED if compiled else AS_IT_IS)
+
+
+def ways_of_steps(model: Gemma4Model, steps: int) -> list[compiling.Way]:
+    """How the functions of each of some steps were called, of all replies together."""
+    cache = model.make_cache()
+    model(ids(3), cache=cache)
+    found = []
+    for token in ids(steps).T:
+        found.append(model.language_model._fused.way)
+        mx.eval(model(token[:, None], cache=cache))
+    return found
+
+
+def test_on_a_cpu_the_first_steps_wait_for_no_compiler() -> None:
+    """Of a model, not of each reply."""
+    model = model_of("31b")
+    first = compiling.steps_before_compiling()
+    assert first > 1
+    assert ways_of_steps(model, first - 1) == [AS_IT_IS] * (first - 1)
+    assert ways_of_steps(model, 3) == [AS_IT_IS, COMPILED, COMPILED]
+
+
+def test_on_a_gpu_every_step_is_compiled(monkeypatch) -> None:
+    monkeypatch.setattr(compiling, "on_metal", lambda: True)
+    assert ways_of_steps(model_of("31b"), 2) == [COMPILED] * 2
+
+
+def test_without_a_compiler_nothing_is_compiled(monkeypatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    model = model_of("31b")
+    assert ways_of_steps(model, 8) == [AS_IT_IS] * 8
+
+
+@pytest.mark.parametrize(
+    ("shape", "bits", "metal", "matrices"),
+    [
+        ((2048, 2048), None, False, 2),
+        ((2048, 2048), None, True, 1),
+        ((2048, 2048), 4, False, 1),
+        ((256, 256), None, False, 1),
+    ],
+)
+def test_large_plain_matrices_stay_apart_on_a_cpu(
+    shape, bits, metal, matrices, monkeypatch
+) -> None:
+    monkeypatch.setattr("gemma4_mlx.text.fused.linear.on_metal", lambda: metal)
+    layers = [nn.Linear(*shape, bias=False) for _ in range(2)]
+    if bits is not None:
+        layers = [layer.to_quantized(bits=bits) for layer in layers]
+    x = mx.random.normal((1, shape[0]))
+    expected = [layer(x) for layer in layers]
+    projection = both(*layers)
+    found = project_both(x, projection.form, projection.arrays)
+    assert len(projection.weights) == matrices
+    assert all(mx.allclose(a, b, atol=1e-5) for a, b in zip(found, expected, strict=True))
 
 
 def test_one_function_for_every_pair_of_kinds() -> None:
     """E2B has layers that own local or global keys, and ones that borrow them, twice as wide."""
     model = model_of("e2b")
-    step = FusedStep(model.language_model, compiled=False)
+    step = FusedStep(model.language_model, compile_after=None)
     assert 2 < len(step.functions) < len(model.plan)

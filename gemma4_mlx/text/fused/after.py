@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import mlx.core as mx
 
 from gemma4_mlx.text.fused import experts
-from gemma4_mlx.text.fused.linear import Form, Projection, Weights, fuse, project, single
+from gemma4_mlx.text.fused.linear import (
+    Form,
+    Projection,
+    Weights,
+    apart,
+    both,
+    project,
+    project_both,
+)
 from gemma4_mlx.text.mlp import gated_gelu
 
 if TYPE_CHECKING:
@@ -56,18 +64,18 @@ class After(NamedTuple):
 def after(layer: "DecoderLayer", eps: float) -> After:
     """The second half of a layer."""
     projections: dict[str, Projection] = {
-        "o_proj": single(layer.self_attn.o_proj),
-        "gate_up": fuse(layer.mlp.gate_proj, layer.mlp.up_proj),
-        "down_proj": single(layer.mlp.down_proj),
+        "o_proj": apart(layer.self_attn.o_proj),
+        "gate_up": both(layer.mlp.gate_proj, layer.mlp.up_proj),
+        "down_proj": apart(layer.mlp.down_proj),
     }
     norms = ["post_attention_layernorm", "pre_feedforward_layernorm", "post_feedforward_layernorm"]
     weights: Weights = {"layer_scalar": layer.layer_scalar}
     if "per_layer_input_gate" in layer:
-        projections["per_layer_input_gate"] = single(layer.per_layer_input_gate)
-        projections["per_layer_projection"] = single(layer.per_layer_projection)
+        projections["per_layer_input_gate"] = apart(layer.per_layer_input_gate)
+        projections["per_layer_projection"] = apart(layer.per_layer_projection)
         norms.append("post_per_layer_input_norm")
     if layer.has_experts:
-        projections["router"] = single(layer.router.proj)
+        projections["router"] = apart(layer.router.proj)
         projections["experts"] = experts.projections(layer.experts)
         weights |= experts.router_weights(layer.router)
         norms += [
@@ -113,8 +121,9 @@ def rest_of_layer(
     x = x + norm(out, w["post_attention_layernorm"], eps)
 
     # 2. MLP; in the 26B the experts' output is added to the dense one's.
-    both = project(norm(x, w["pre_feedforward_layernorm"], eps), form.gate_up, w["gate_up"])
-    out = project(gated_gelu(*mx.split(both, 2, axis=-1)), form.down_proj, w["down_proj"])
+    normed = norm(x, w["pre_feedforward_layernorm"], eps)
+    gate, up = project_both(normed, form.gate_up, w["gate_up"])
+    out = project(gated_gelu(gate, up), form.down_proj, w["down_proj"])
     if choices is not None:
         chosen = experts.choose(x, form.router, w, form.top_k, eps)
         read = norm(x, w["pre_feedforward_layernorm_2"], eps)

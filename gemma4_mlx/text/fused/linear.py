@@ -11,6 +11,13 @@ from typing import Any, NamedTuple
 import mlx.core as mx
 import mlx.nn as nn
 
+from gemma4_mlx.text.attend import on_metal
+
+# Numbers of a plain matrix from which on a step on a CPU takes as long as reading it: there one
+# call less gains nothing, and OpenBLAS takes up to 10 % longer for two such matrices in one
+# (BENCHMARKS.md, "Two matrices in one").
+_LARGE = 2**22
+
 Arrays = tuple[mx.array, ...]
 # The arrays that a function of a layer is called with, by name.
 Weights = dict[str, Any]
@@ -58,6 +65,14 @@ def project(x: mx.array, form: Form, arrays: tuple[Arrays, ...]) -> mx.array:
     return mx.concatenate(outputs, axis=-1)
 
 
+def project_both(x: mx.array, form: Form, arrays: tuple[Arrays, ...]) -> tuple[mx.array, mx.array]:
+    """x (B, in) → what each of two layers of the same width gives, (B, out)."""
+    if len(form) == 1:
+        first, second = mx.split(_times(x, form[0], arrays[0]), 2, axis=-1)
+        return first, second
+    return _times(x, form[0], arrays[0]), _times(x, form[1], arrays[1])
+
+
 def _times(x: mx.array, packing: Packing | None, arrays: Arrays) -> mx.array:
     if packing is None:
         return x @ arrays[0]
@@ -78,9 +93,17 @@ def weight_of(module: nn.Module) -> Weight:
     return Weight(None, (module["weight"].swapaxes(-1, -2),))
 
 
-def single(module: nn.Module) -> Projection:
-    """One layer on its own."""
-    return Projection((weight_of(module),))
+def apart(*modules: nn.Module) -> Projection:
+    """One layer, or several that stay matrices of their own."""
+    return Projection(tuple(map(weight_of, modules)))
+
+
+def both(first: nn.Module, second: nn.Module) -> Projection:
+    """Two layers of the same shape and input, for ``project_both``: fused where that pays."""
+    plain = "scales" not in first and "scales" not in second
+    if plain and first["weight"].size >= _LARGE and not on_metal():
+        return apart(first, second)
+    return fuse(first, second)
 
 
 def fuse(*modules: nn.Module) -> Projection:
@@ -100,7 +123,7 @@ def fuse(*modules: nn.Module) -> Projection:
         if packings[0] is None:
             return Projection((Weight(None, (shared["weight"].T,)),))
         return Projection((Weight(packings[0], tuple(shared.values())),))
-    return Projection(tuple(weight_of(module) for module in modules))
+    return apart(*modules)
 
 
 def _names(module: nn.Module) -> list[str]:

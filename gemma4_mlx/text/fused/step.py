@@ -4,18 +4,15 @@ The second half of a layer and the first half of the next are one function, trac
 pair of kinds and called with the weights as arguments. Between two of these calls lies what changes
 shape with every token: the cache and the attention.
 
-On a GPU the functions are compiled by MLX, which saves the host about 40 % of a step (measured on a
-CPU: BENCHMARKS.md). On a CPU that would build some twenty kernels with a C++ compiler first, so
-there they run as they are unless ``compiled`` says otherwise.
+The functions are compiled by MLX where it can (compiling.py).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
 import numpy as np
-from mlx.utils import tree_flatten, tree_unflatten
 
 from gemma4_mlx.config import LayerKind
 from gemma4_mlx.nn.masks import Mask
@@ -23,13 +20,12 @@ from gemma4_mlx.text.attend import attend_once, attend_within
 from gemma4_mlx.text.fused import experts
 from gemma4_mlx.text.fused.after import AfterForm, after, rest_of_layer
 from gemma4_mlx.text.fused.before import BeforeForm, before, queries_keys_values
+from gemma4_mlx.text.fused.compiling import AS_IT_IS, COMPILED, Function, Way
 from gemma4_mlx.text.kv_cache import KVCache
 from gemma4_mlx.text.packed import keys_and_values
 
 if TYPE_CHECKING:
     from gemma4_mlx.text.decoder import Decoder
-
-Function = Callable[..., Any]
 
 # So many layers are little work to queue, and enough for the device while the rest is queued.
 _FIRST_LAYERS = 4
@@ -49,10 +45,11 @@ class Beginning:
 class FusedStep:
     """The layers of a decoder for one further token of each row of a batch.
 
-    Made from the decoder's parameters, of which it shares the memory.
+    Made from the decoder's parameters, of which it shares the memory. ``compile_after`` so many
+    steps its functions are compiled; None: never.
     """
 
-    def __init__(self, decoder: "Decoder", *, compiled: bool):
+    def __init__(self, decoder: "Decoder", *, compile_after: int | None):
         eps = decoder.config.rms_norm_eps
         layers = decoder.layers
         firsts = [
@@ -60,20 +57,25 @@ class FusedStep:
             for layer, row in zip(layers, decoder.plan, strict=True)
         ]
         seconds = [after(layer, eps) for layer in layers]
+        self._first = firsts[0]
+        self._halves = list(zip(decoder.plan, seconds, [*firsts[1:], None], strict=True))
         self._top_k = seconds[0].form.top_k
         self._choices: dict[int, tuple[mx.array, mx.array]] = {}
+        self._steps, self._compile_after = 0, compile_after
+        self._call_by(COMPILED if compile_after == 0 else AS_IT_IS)
+
+    def _call_by(self, way: Way) -> None:
+        self.way = way
         self.functions: dict[Any, Function] = {}
-        traced, passed = (_compiled, _flat) if compiled else (_as_it_is, _unchanged)
-        self._first = firsts[0].form
-        self._first_weights = passed(firsts[0].weights)
-        self._begin = traced(_first_half(self._first), firsts[0].weights)
+        self._begin = way.wrap(_first_half(self._first.form), self._first.weights)
+        self._first_weights = way.pass_(self._first.weights)
         self._calls = []
-        for row, second, first in zip(decoder.plan, seconds, [*firsts[1:], None], strict=True):
+        for row, second, first in self._halves:
             forms = second.form, None if first is None else first.form
             weights = second.weights, {} if first is None else first.weights
             if forms not in self.functions:
-                self.functions[forms] = traced(_between(*forms), weights)
-            self._calls.append((row, self.functions[forms], passed(weights), *forms))
+                self.functions[forms] = way.wrap(_between(*forms), weights)
+            self._calls.append((row, self.functions[forms], way.pass_(weights), *forms))
 
     def __call__(
         self,
@@ -93,7 +95,7 @@ class FusedStep:
         choices = self._choices_of(rows)
         seen: dict[int, Any] = {}
 
-        queries, *new = self._begin(self._first_weights, x, positions.of(self._first))
+        queries, *new = self._begin(self._first_weights, x, positions.of(self._first.form))
         for row, function, weights, form, upcoming in self._calls:
             owner = _owner(row)
             if new:
@@ -117,6 +119,9 @@ class FusedStep:
                     beginning.without_rows.append(attended)
                 elif row.index == _FIRST_LAYERS:
                     beginning.first_layers.append(x)
+        self._steps += 1
+        if self._steps == self._compile_after:
+            self._call_by(COMPILED)
         return x
 
     def _choices_of(self, rows: int) -> tuple[mx.array, mx.array] | None:
@@ -143,33 +148,6 @@ def _between(second: AfterForm, first: BeforeForm | None) -> Function:
         return x, *queries_keys_values(first, weights[1], x, position)
 
     return function
-
-
-def _as_it_is(function: Function, weights: Any) -> Function:
-    return function
-
-
-def _unchanged(weights: Any) -> Any:
-    return weights
-
-
-def _compiled(function: Function, weights: Any) -> Function:
-    """Called with the weights in a list, which MLX goes through in half the time of a tree."""
-    names = [name for name, _ in _named(weights)]
-
-    @mx.compile
-    def compiled(arrays: list[mx.array], *inputs: Any) -> Any:
-        return function(tree_unflatten(list(zip(names, arrays, strict=True))), *inputs)
-
-    return compiled
-
-
-def _flat(weights: Any) -> list[mx.array]:
-    return [array for _, array in _named(weights)]
-
-
-def _named(weights: Any) -> list[tuple[str, mx.array]]:
-    return cast(list[tuple[str, mx.array]], tree_flatten(weights))
 
 
 class _Positions:
