@@ -90,6 +90,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     raw["audio_config"]["num_hidden_layers"] = 1
     path = tmp_path_factory.mktemp("residency") / "e2b"
     checkpoints.write(raw, path)
+    chat(path)  # what a compiler reads to build MLX's kernels counts as read by its parent
     return path
 
 

@@ -24,8 +24,9 @@ from gemma4_mlx.generation.loop import generate_tokens
 from gemma4_mlx.generation.working_set import working_set
 from gemma4_mlx.model import Gemma4Model
 
-# Steps of the run that warms up: kernels are compiled and weights read in them.
-_WARM_UP_TOKENS = 4
+# Of the run that warms up: weights are read, and the layers of a step compiled, which a CPU does
+# not do before some steps.
+_WARM_UP_TOKENS = 8
 _SEED = 0
 
 
@@ -154,7 +155,8 @@ def _measure(
     for number in range(trials + 1):
         if on_trial is not None:
             on_trial(prompt_tokens, number)
-        tokens = generated_tokens if number else min(_WARM_UP_TOKENS, generated_tokens)
+        room = model.config.text.max_position_embeddings - prompt_tokens
+        tokens = generated_tokens if number else min(_WARM_UP_TOKENS, room)
         with working_set(model):
             trial = _run(model, prompt, tokens, prefill_step_size, kv_bits)
         if number:

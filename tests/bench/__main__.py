@@ -20,6 +20,7 @@ from gemma4_mlx.released import RELEASED
 from tests.bench import (
     conversion,
     flash,
+    joined,
     kv_bits,
     kv_cache,
     lockstep,
@@ -163,6 +164,10 @@ def _flash(options: argparse.Namespace) -> Iterator[str]:
     return flash.section(10 * options.rounds, options.folder)
 
 
+def _joined(options: argparse.Namespace) -> Iterator[str]:
+    return joined.section(8 * options.rounds)
+
+
 def _sampling(options: argparse.Namespace) -> Iterator[str]:
     return sampling.section(options.engines or ["ours", *PEERS], sampling.TURNS * options.rounds)
 
@@ -195,6 +200,7 @@ SECTIONS: dict[str, Callable[[argparse.Namespace], Iterable[str]]] = {
     "operations": _operations,
     "host": _host,
     "decode": _decode,
+    "joined": _joined,
     "prefill": _prefill,
     "memory": _memory,
     "flash": _flash,
