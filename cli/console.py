@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 TRACEBACK_VARIABLE = "GEMMA4_TRACEBACK"
+# How MLX begins when a kernel for a CPU fails to build, and when one built before does not load.
+_NO_KERNEL = ("[Compile::eval_cpu]", "Could not load C++ shared library")
 _WIDE = 100  # columns from which on a status has room for a long bar
 
 # A reply must not move the cursor, recolour the screen or write to the clipboard.
@@ -89,7 +92,16 @@ def think(text: str) -> None:
 
 
 def unexpected(error: Exception) -> str:
-    """What to say of an error that nobody foresaw."""
+    """What to say of an error that nobody foresaw, or that MLX does not tell in one line."""
+    if str(error).startswith(_NO_KERNEL):
+        import tempfile  # as much to load as all else here
+
+        why = str(error).strip().rpartition(": ")[2]
+        return (
+            f"MLX could not build or load a kernel with g++ ({why}): remove "
+            f"{Path(tempfile.gettempdir(), 'mlx')} and see that there is room, or set "
+            "MLX_DISABLE_COMPILE=1 to do without"
+        )
     return (
         f"unexpected {type(error).__name__}: {error} "
         f"(this is a bug; {TRACEBACK_VARIABLE}=1 shows where)"

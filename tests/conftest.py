@@ -2,7 +2,6 @@
 
 import os
 import signal
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,13 +16,6 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Set before anything imports a library that reads them.
 os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", NO_COLOR="1", COLUMNS="100")
-
-# MLX keeps the kernels that it builds for a CPU in the temporary folder, and loads what another
-# process is still writing there: tests that run at the same time have a folder each.
-if worker := os.environ.get("PYTEST_XDIST_WORKER"):
-    own = Path(tempfile.gettempdir()) / f"gemma4-tests-{os.getuid()}-{worker}"
-    own.mkdir(exist_ok=True)
-    os.environ["TMPDIR"] = str(own)
 
 
 @pytest.fixture(autouse=True)

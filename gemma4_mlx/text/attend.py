@@ -31,7 +31,12 @@ _TILE, _LEAST_TILE, _SCORES = 256, 32, 2**20
 
 def on_metal() -> bool:
     """Whether Metal computes: what all below depends on."""
-    return mx.metal.is_available() and mx.default_device() == mx.Device(mx.gpu)
+    return mx.metal.is_available() and on_gpu()
+
+
+def on_gpu() -> bool:
+    """Whether a GPU computes, with Metal or with CUDA."""
+    return mx.default_device() == mx.Device(mx.gpu)
 
 
 def attend(queries: mx.array, keys: Kept, values: Kept, mask: Mask) -> mx.array:

@@ -1,5 +1,6 @@
 """Bad input on the command line: one clear line on stderr and the right exit status."""
 
+import argparse
 import errno
 import io
 import os
@@ -158,6 +159,31 @@ def test_a_bug_is_one_line_and_says_how_to_see_more(
     monkeypatch.setenv("GEMMA4_TRACEBACK", "1")
     with pytest.raises(ZeroDivisionError):
         gemma4("generate", "Hi")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="MLX builds kernels with g++ on a CPU alone")
+def test_a_kernel_that_cannot_be_built_or_loaded(tmp_path: Path) -> None:
+    """In a process of its own, whose temporary folder holds no kernels yet."""
+    programs, kernels = tmp_path / "bin", tmp_path / "kernels"
+    programs.mkdir()
+    kernels.mkdir()
+    compiler = programs / "g++"
+    compiler.write_text('#!/bin/sh\n[ "$1" = --version ] || { echo "the disk is full"; exit 1; }\n')
+    compiler.chmod(0o755)
+    environment = os.environ | {"TMPDIR": str(kernels)}
+    broken = environment | {"PATH": f"{programs}:{os.environ['PATH']}"}
+
+    def ask(environment: dict[str, str]) -> Any:
+        command = [sys.executable, "-m", "gemma4_cli", "generate", "--model", "demo", "Hello"]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment)
+        return argparse.Namespace(status=done.returncode, out=done.stdout, err=done.stderr)
+
+    one_line(ask(broken), "the disk is full", str(kernels / "mlx"), "MLX_DISABLE_COMPILE=1")
+    assert ask(broken | {"MLX_DISABLE_COMPILE": "1"}).status == 0
+    assert ask(environment).status == 0
+    for built in kernels.rglob("*.so"):
+        built.write_bytes(b"cut")
+    one_line(ask(environment), "file too short", str(kernels / "mlx"), "MLX_DISABLE_COMPILE=1")
 
 
 def test_ctrl_c_is_130(gemma4: Run, monkeypatch: pytest.MonkeyPatch) -> None:

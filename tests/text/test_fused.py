@@ -235,18 +235,19 @@ def test_on_a_cpu_the_first_steps_wait_for_no_compiler() -> None:
 
 
 def test_on_a_gpu_every_step_is_compiled(monkeypatch) -> None:
-    monkeypatch.setattr(compiling, "on_metal", lambda: True)
+    monkeypatch.setattr(compiling, "on_gpu", lambda: True)
     assert ways_of_steps(model_of("31b"), 2) == [COMPILED] * 2
 
 
-def test_without_a_compiler_nothing_is_compiled(monkeypatch) -> None:
-    monkeypatch.setenv("PATH", "")
+@pytest.mark.parametrize(("variable", "value"), [("PATH", ""), ("MLX_DISABLE_COMPILE", "1")])
+def test_where_mlx_compiles_nothing_steps_are_as_they_are(variable, value, monkeypatch) -> None:
+    monkeypatch.setenv(variable, value)
     model = model_of("31b")
     assert ways_of_steps(model, 8) == [AS_IT_IS] * 8
 
 
 @pytest.mark.parametrize(
-    ("shape", "bits", "metal", "matrices"),
+    ("shape", "bits", "gpu", "matrices"),
     [
         ((2048, 2048), None, False, 2),
         ((2048, 2048), None, True, 1),
@@ -254,10 +255,8 @@ def test_without_a_compiler_nothing_is_compiled(monkeypatch) -> None:
         ((256, 256), None, False, 1),
     ],
 )
-def test_large_plain_matrices_stay_apart_on_a_cpu(
-    shape, bits, metal, matrices, monkeypatch
-) -> None:
-    monkeypatch.setattr("gemma4_mlx.text.fused.linear.on_metal", lambda: metal)
+def test_large_plain_matrices_stay_apart_on_a_cpu(shape, bits, gpu, matrices, monkeypatch) -> None:
+    monkeypatch.setattr("gemma4_mlx.text.fused.linear.on_gpu", lambda: gpu)
     layers = [nn.Linear(*shape, bias=False) for _ in range(2)]
     if bits is not None:
         layers = [layer.to_quantized(bits=bits) for layer in layers]

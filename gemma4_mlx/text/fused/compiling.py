@@ -7,6 +7,7 @@ some seconds, and so that nobody waits for them who wants a few tokens, a CPU ta
 as they are.
 """
 
+import os
 import shutil
 from collections.abc import Callable
 from typing import Any, NamedTuple, cast
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple, cast
 import mlx.core as mx
 from mlx.utils import tree_flatten, tree_unflatten
 
-from gemma4_mlx.text.attend import on_metal
+from gemma4_mlx.text.attend import on_gpu
 
 Function = Callable[..., Any]
 
@@ -33,13 +34,14 @@ class Way(NamedTuple):
 
 
 def can_compile() -> bool:
-    """Whether MLX finds what it needs: on a CPU, which it asks for its C++ compiler, ``g++``."""
-    return on_metal() or shutil.which("g++") is not None
+    """Whether MLX compiles when asked to; for a CPU it needs ``g++``."""
+    allowed = "MLX_DISABLE_COMPILE" not in os.environ
+    return allowed and (on_gpu() or shutil.which("g++") is not None)
 
 
 def steps_before_compiling() -> int:
     """How many steps are taken as they are, where steps are to be compiled."""
-    return 0 if on_metal() else _FIRST_STEPS
+    return 0 if on_gpu() else _FIRST_STEPS
 
 
 def _compiled(function: Function, weights: Any) -> Function:

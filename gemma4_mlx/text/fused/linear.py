@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import mlx.core as mx
 import mlx.nn as nn
 
-from gemma4_mlx.text.attend import on_metal
+from gemma4_mlx.text.attend import on_gpu
 
 # Numbers of a plain matrix from which on a step on a CPU takes as long as reading it: there one
 # call less gains nothing, and OpenBLAS takes up to 10 % longer for two such matrices in one
@@ -101,7 +101,7 @@ def apart(*modules: nn.Module) -> Projection:
 def both(first: nn.Module, second: nn.Module) -> Projection:
     """Two layers of the same shape and input, for ``project_both``: fused where that pays."""
     plain = "scales" not in first and "scales" not in second
-    if plain and first["weight"].size >= _LARGE and not on_metal():
+    if plain and first["weight"].size >= _LARGE and not on_gpu():
         return apart(first, second)
     return fuse(first, second)
 
