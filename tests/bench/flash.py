@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.bench import checkpoints, measure
 from tests.bench.checkpoints import Scale
-from tests.bench.side_by_side import environment, run
+from tests.bench.side_by_side import environment, in_turns, run
 
 if TYPE_CHECKING:
     from gemma4_mlx.model import Gemma4Model
@@ -73,11 +73,8 @@ def times(path: Path, rounds: int) -> tuple[list[float], list[float]]:
     models = [load_model(path, ple="flash"), load_model(path, ple="memory")]
     for model in models:
         _seconds(model)
-    found: tuple[list[float], list[float]] = ([], [])
-    for number in range(rounds):
-        for side in (0, 1) if number % 2 else (1, 0):
-            found[side].append(_seconds(models[side]))
-    return found
+    flash, memory = models
+    return in_turns(lambda: _seconds(flash), lambda: _seconds(memory), rounds)
 
 
 def _seconds(model: "Gemma4Model") -> float:

@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Iterator
 
-from tests.bench.side_by_side import environment, run
+from tests.bench.side_by_side import environment, in_turns, run
 
 # What they read and what each of the two gives.
 SHAPES = {
@@ -61,20 +61,17 @@ def times(width: int, out: int, rounds: int) -> tuple[list[float], list[float]]:
     joined = [mx.random.normal((2 * out, width)) for _ in range(count)]
     x = mx.random.normal((1, width))
     mx.eval(joined, x)
-    ways = [[(pair.T,) for pair in joined], [(p[:out].T, p[out:].T) for p in joined]]
+    one = [(pair.T,) for pair in joined]
+    two = [(pair[:out].T, pair[out:].T) for pair in joined]
 
     def seconds(way: list[tuple[mx.array, ...]]) -> float:
         start = time.perf_counter()
         mx.eval([x @ matrix for matrices in way for matrix in matrices])
         return (time.perf_counter() - start) / count
 
-    for way in ways:
+    for way in (one, two):
         seconds(way)
-    found: tuple[list[float], list[float]] = ([], [])
-    for number in range(rounds):
-        for side in (0, 1) if number % 2 else (1, 0):
-            found[side].append(seconds(ways[side]))
-    return found
+    return in_turns(lambda: seconds(one), lambda: seconds(two), rounds)
 
 
 if __name__ == "__main__":

@@ -109,6 +109,17 @@ def environment() -> dict[str, str]:
     return env
 
 
+def in_turns(
+    one: Callable[[], float], other: Callable[[], float], rounds: int
+) -> tuple[list[float], list[float]]:
+    """What two functions give in every round, which begins with the one and the other by turns."""
+    found: tuple[list[float], list[float]] = ([], [])
+    for number in range(rounds):
+        for side in (0, 1) if number % 2 else (1, 0):
+            found[side].append((one, other)[side]())
+    return found
+
+
 def _measure(job: Job, engine: str, path: Path) -> str:
     return run(
         [

@@ -10,6 +10,7 @@ import pytest
 from gemma4_mlx.generation.benchmark import benchmark, random_prompt
 from gemma4_mlx.loading import load_model
 from gemma4_mlx.memory import kv_cache_bytes
+from gemma4_mlx.text.fused.compiling import COMPILED
 from tests import goldens
 from tests.cli.test_errors import one_line
 
@@ -82,6 +83,19 @@ def test_the_runs_of_a_benchmark() -> None:
     assert runs == []
     assert [len(found.trials) for found in figures] == [2, 2]
     assert runs == [(length, number) for length in (5, 6) for number in (0, 1, 2)]
+
+
+def test_trials_are_of_compiled_steps() -> None:
+    """However few tokens they have: the run that warms up takes the steps before."""
+    model = load_model(goldens.checkpoint("26b"))
+    ways = []
+
+    def watch(_length: int, number: int) -> None:
+        fused = model.language_model._fused
+        ways.append(number and fused is not None and fused.way is COMPILED)
+
+    list(benchmark(model, [5], generated_tokens=2, trials=2, on_trial=watch))
+    assert ways == [0, True, True]
 
 
 def test_a_random_prompt_holds_no_placeholder() -> None:

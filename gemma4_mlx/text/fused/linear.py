@@ -13,9 +13,9 @@ import mlx.nn as nn
 
 from gemma4_mlx.text.attend import on_gpu
 
-# Numbers of a plain matrix from which on a step on a CPU takes as long as reading it: there one
-# call less gains nothing, and OpenBLAS takes up to 10 % longer for two such matrices in one
-# (BENCHMARKS.md, "Two matrices in one").
+# Numbers of a plain matrix from which on a product on a CPU takes as long as reading it: there one
+# call less gains nothing, and at most widths OpenBLAS takes some percent longer for two such
+# matrices in one (BENCHMARKS.md, "Two matrices in one").
 _LARGE = 2**22
 
 Arrays = tuple[mx.array, ...]
