@@ -88,6 +88,7 @@ def test_the_runs_of_a_benchmark() -> None:
 def test_trials_are_of_compiled_steps() -> None:
     """However few tokens they have: the run that warms up takes the steps before."""
     model = load_model(goldens.checkpoint("26b"))
+    model.language_model.compile_steps = True  # also where there is no g++
     ways = []
 
     def watch(_length: int, number: int) -> None:

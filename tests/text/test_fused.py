@@ -214,8 +214,12 @@ def test_compiling_may_be_asked_for_later(monkeypatch) -> None:
         assert model.language_model._fused.way is (COMPILED if compiled else AS_IT_IS)
 
 
+def on_a_gpu(monkeypatch, answer: bool) -> None:
+    monkeypatch.setattr(compiling, "on_gpu", lambda: answer)
+
+
 def ways_of_steps(model: Gemma4Model, steps: int) -> list[compiling.Way]:
-    """How the functions of each of some steps were called, of all replies together."""
+    """How the functions of each of some steps were called."""
     cache = model.make_cache()
     model(ids(3), cache=cache)
     found = []
@@ -225,9 +229,11 @@ def ways_of_steps(model: Gemma4Model, steps: int) -> list[compiling.Way]:
     return found
 
 
-def test_on_a_cpu_the_first_steps_wait_for_no_compiler() -> None:
+def test_on_a_cpu_the_first_steps_wait_for_no_compiler(monkeypatch) -> None:
     """Of a model, not of each reply."""
+    on_a_gpu(monkeypatch, False)
     model = model_of("31b")
+    model.language_model.compile_steps = True  # also where there is no g++
     first = compiling.steps_before_compiling()
     assert first > 1
     assert ways_of_steps(model, first - 1) == [AS_IT_IS] * (first - 1)
@@ -235,12 +241,13 @@ def test_on_a_cpu_the_first_steps_wait_for_no_compiler() -> None:
 
 
 def test_on_a_gpu_every_step_is_compiled(monkeypatch) -> None:
-    monkeypatch.setattr(compiling, "on_gpu", lambda: True)
+    on_a_gpu(monkeypatch, True)
     assert ways_of_steps(model_of("31b"), 2) == [COMPILED] * 2
 
 
 @pytest.mark.parametrize(("variable", "value"), [("PATH", ""), ("MLX_DISABLE_COMPILE", "1")])
 def test_where_mlx_compiles_nothing_steps_are_as_they_are(variable, value, monkeypatch) -> None:
+    on_a_gpu(monkeypatch, False)
     monkeypatch.setenv(variable, value)
     model = model_of("31b")
     assert ways_of_steps(model, 8) == [AS_IT_IS] * 8

@@ -24,13 +24,13 @@ _FIRST_STEPS = 4
 
 
 class Way(NamedTuple):
-    """How functions (weights, …) are called: what ``wrap`` makes of one, with what ``pass_`` gives.
+    """How a function (weights, …) is called: as ``wrap`` makes it, with what ``arrange`` gives.
 
     ``wrap(function, weights)`` is given weights like those that the function is to be called with.
     """
 
     wrap: Callable[[Function, Any], Function]
-    pass_: Callable[[Any], Any]
+    arrange: Callable[[Any], Any]
 
 
 def can_compile() -> bool:

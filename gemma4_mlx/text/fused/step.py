@@ -68,14 +68,14 @@ class FusedStep:
         self.way = way
         self.functions: dict[Any, Function] = {}
         self._begin = way.wrap(_first_half(self._first.form), self._first.weights)
-        self._first_weights = way.pass_(self._first.weights)
+        self._first_weights = way.arrange(self._first.weights)
         self._calls = []
         for row, second, first in self._halves:
             forms = second.form, None if first is None else first.form
             weights = second.weights, {} if first is None else first.weights
             if forms not in self.functions:
                 self.functions[forms] = way.wrap(_between(*forms), weights)
-            self._calls.append((row, self.functions[forms], way.pass_(weights), *forms))
+            self._calls.append((row, self.functions[forms], way.arrange(weights), *forms))
 
     def __call__(
         self,
